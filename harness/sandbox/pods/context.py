@@ -9,7 +9,7 @@ that a test can start a program without any kubelet.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.sandbox.settings import Settings
@@ -39,8 +39,8 @@ class PodContext:
     """The bearer token of the pod's service account; empty if the pod mounts none."""
     settings: Settings
     truth_dir: Path
-    labels: Mapping[str, str]
-    restarts: int
+    labels: Mapping[str, str] = field(default_factory=dict)
+    restarts: int = 0
     """How often this container was started before in this pod."""
 
 
