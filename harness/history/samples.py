@@ -1,0 +1,66 @@
+"""Samples: the many small measurements of a run, as fixed-width rows.
+
+One numpy dtype per kind; the dtypes are public (`schema` 1). Strings are not stored in rows: a row holds the number of a
+string in the file's dictionary. No I/O here; `writer.py` and `reader.py` put rows in checksummed blocks.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Rows = NDArray[np.void]
+
+
+@dataclass(frozen=True, slots=True)
+class SampleKind:
+    """A kind of sample: its name, its row layout, and which columns are numbers of dictionary strings."""
+
+    name: str
+    dtype: np.dtype[np.void]
+    text: tuple[str, ...] = ()
+
+
+ATTEMPTS = SampleKind(
+    "attempts",
+    np.dtype(
+        [
+            ("intended_ns", "<i8"),  # when the plan wanted it sent; equal to sent_ns for closed users
+            ("sent_ns", "<i8"),
+            ("done_ns", "<i8"),  # last byte of the answer, or the instant it was given up
+            ("window", "<i8"),  # 0 for requests that open no window
+            ("operation", "<u4"),  # text: configure, ack, channels, live_metadata, ...
+            ("outcome", "<u4"),  # text: an Outcome for configure (`accepted` for a 200), ok/failed otherwise
+            ("status", "<i4"),  # HTTP status, 0 without an answer
+            ("bytes", "<i4"),
+            ("body", "<u4"),  # text: start of an error answer's body, redacted and capped, else empty
+            ("request_id", "<u8"),  # low 64 bits of X-Request-ID
+        ]
+    ),
+    ("operation", "outcome", "body"),
+)
+"""One row per HTTP attempt. Nothing is retried, so an attempt is a request."""
+
+FRAMES = SampleKind(
+    "frames",
+    np.dtype(
+        [
+            ("at_ns", "<i8"),
+            ("window", "<i8"),
+            ("stream", "<i4"),
+            ("first_row", "<i4"),
+            ("rows", "<i4"),
+            ("bytes", "<i4"),
+            (
+                "lag_ns",
+                "<i8",
+            ),  # how much later than lines_dt x rows after the stream's earliest pace; 0 for historic
+        ]
+    ),
+)
+"""One row per gRPC message of a stream."""
+
+KINDS: dict[str, SampleKind] = {kind.name: kind for kind in (ATTEMPTS, FRAMES)}
+
+ACCEPTED = "accepted"
+"""The `outcome` text of an attempt that was answered 200."""
