@@ -53,7 +53,8 @@ class Kubernetes(Document):
     namespace: str = "panda"
     harness_namespace: str = "focus-harness"
     """Where the lock and the undo entries are kept; created if it is missing."""
-    worker_selector: str = "focus-server/worker=true"
+    worker_selector: str = "!node-role.kubernetes.io/control-plane"
+    """Nodes that can run windows."""
     roles: dict[RoleName, Role]
 
 

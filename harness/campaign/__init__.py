@@ -1,0 +1,10 @@
+"""What we intend: a campaign file says what to load, which faults to inject when, and what must hold.
+
+Pure apart from reading the file (`read.py`): a campaign names no host, so the same one is played on any target.
+"""
+
+from harness.campaign.model import Campaign, Gate, Load, Step
+from harness.campaign.plan import Moment, Plan, plan
+from harness.campaign.read import read_campaign
+
+__all__ = ["Campaign", "Gate", "Load", "Moment", "Plan", "Step", "plan", "read_campaign"]

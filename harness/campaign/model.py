@@ -1,0 +1,162 @@
+"""The campaign file as a frozen value (`schema: 1`); docs/campaigns.md explains every key to people."""
+
+import itertools
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from harness.documents import Document, Seconds
+from harness.history.events import Phase
+
+
+class Span(Document):
+    """From `min` to `max`, both included."""
+
+    min: Seconds
+    max: Seconds
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Span":
+        if self.max < self.min:
+            raise ValueError(f"max ({self.max:g}s) is less than min ({self.min:g}s)")
+        return self
+
+
+class Stage(Document):
+    """From `at` on this many windows are wanted open."""
+
+    at: Seconds
+    open_windows: int = Field(ge=0, le=10_000)
+
+
+class Range(Document):
+    """Lowest and highest value, both included."""
+
+    min: int
+    max: int
+
+
+class Request(Document):
+    """What every window asks for; `channels` is the range the windows' own ranges are cut from."""
+
+    duration_s: int = Field(default=10, ge=1, alias="displayTimeAxisDuration")
+    nfft: int = Field(default=1024, ge=1, alias="nfftSelection")
+    height: int = Field(default=100, ge=1)
+    channels: Range = Range(min=1, max=50)
+    frequency: Range = Range(min=0, max=500)
+
+
+class Load(Document):
+    """Who asks for windows, how many, how fast, and what they do when refused."""
+
+    stages: tuple[Stage, ...] = Field(min_length=1)
+    creates_in_flight: int = Field(default=4, ge=1, le=1000)
+    hold: Span
+    """How long a window is consumed before it is closed."""
+    after_refusal: Seconds = 1.0
+    suspend_after: int = Field(default=20, ge=1)
+    """Equal refusals in a row after which the scenario only probes."""
+    storm: bool = False
+    """Keep asking whatever the answers are."""
+    historic_share: float = Field(default=0.0, ge=0, le=1)
+    request: Request = Request()
+
+    @field_validator("stages")
+    @classmethod
+    def _in_order(cls, stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
+        for earlier, later in itertools.pairwise(stages):
+            if later.at <= earlier.at:
+                raise ValueError(f"stages are not in order: {later.at:g}s comes after {earlier.at:g}s")
+        return stages
+
+
+class Step(Document):
+    """One experiment on the timeline: when its fault goes in, and how long it stays."""
+
+    experiment: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    at: Seconds
+    hold: Seconds = Field(gt=0)
+    refuses: bool = False
+    """Whether this fault must cause at least one refusal; adds a gate that says so."""
+    settings: dict[str, str | int | float | bool] = Field(default_factory=dict, alias="with")
+    """Fills the experiment's `configuration`."""
+
+
+class Gate(Document):
+    """`measure` over the phases or the fault in `during` must be `op` `limit`; too few samples is `unjudged`."""
+
+    name: str | None = None
+    measure: str
+    of: str = ""
+    """Narrows the measure, for example to one outcome."""
+    during: tuple[str, ...] = ()
+    """Phases, or `fault:<experiment>`; empty means every phase but warm-up and drain."""
+    op: Literal["<", "<=", "==", "!=", ">=", ">"]
+    limit: float
+    min_samples: int = Field(default=1, ge=0)
+
+    @field_validator("during", mode="before")
+    @classmethod
+    def _one_or_many(cls, during: object) -> object:
+        return (during,) if isinstance(during, str) else during
+
+    @field_validator("during")
+    @classmethod
+    def _known(cls, during: tuple[str, ...]) -> tuple[str, ...]:
+        phases = {phase.value for phase in Phase}
+        for name in during:
+            if name not in phases and not name.startswith("fault:"):
+                raise ValueError(
+                    f"{name!r} is neither a phase ({', '.join(sorted(phases))}) nor fault:<experiment>"
+                )
+        return during
+
+    @property
+    def title(self) -> str:
+        """The gate's name, or one made from what it says."""
+        where = f" during {', '.join(self.during)}" if self.during else ""
+        what = f"{self.measure} of {self.of}" if self.of else self.measure
+        return self.name or f"{what} {self.op} {self.limit:g}{where}"
+
+
+class Campaign(Document):
+    """Load, a timeline of experiments, and gates. It names no host."""
+
+    schema_: Literal[1] = Field(alias="schema")
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    description: str = ""
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    variables: dict[str, str | int | float | bool] = Field(default_factory=dict)
+    """Defaults of `${NAME}`; `--set NAME=value` overrides them."""
+    warm_up: Seconds = 0.0
+    recover: Seconds = 15.0
+    """How long after each undo recovery is watched, at most until the next step."""
+    duration: Seconds = Field(gt=0)
+    drain: Seconds = 30.0
+    """How long, after the load has stopped, windows may take to disappear from the cluster."""
+    load: Load
+    timeline: tuple[Step, ...] = ()
+    gates: tuple[Gate, ...] = ()
+
+    @model_validator(mode="after")
+    def _fits(self) -> "Campaign":
+        problems = [
+            f"timeline: {step.experiment} is held until {step.at + step.hold:g}s, the campaign ends at "
+            f"{self.duration:g}s; make `duration` longer"
+            for step in self.timeline
+            if step.at + step.hold >= self.duration
+        ]
+        names = {f"fault:{step.experiment}" for step in self.timeline}
+        for gate in self.gates:
+            problems.extend(
+                f"gate {gate.title!r}: {where} is not on the timeline"
+                for where in gate.during
+                if where.startswith("fault:") and where not in names
+            )
+        if self.warm_up >= self.duration:
+            problems.append(
+                f"warm_up ({self.warm_up:g}s) leaves nothing of the duration ({self.duration:g}s)"
+            )
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
