@@ -1,0 +1,32 @@
+"""The Kubernetes API as the harness uses it: plain JSON objects, short timeouts, our own errors.
+
+The only package that imports the `kubernetes` library. Faults, watchers, doctor and preflight call it. It never retries a
+request by itself and never guesses a context: which cluster is meant stands in the target file, and is checked.
+"""
+
+from harness.cluster.client import Cluster, connect
+from harness.cluster.errors import ClusterRefused, Conflict, Gone, Missing
+from harness.cluster.kinds import Object, gpu_request, is_ready, labels_of, name_of, uid_of, version_of
+from harness.cluster.lease import Lease
+from harness.cluster.rights import Right, missing_rights
+from harness.cluster.watch import watch
+
+__all__ = [
+    "Cluster",
+    "ClusterRefused",
+    "Conflict",
+    "Gone",
+    "Lease",
+    "Missing",
+    "Object",
+    "Right",
+    "connect",
+    "gpu_request",
+    "is_ready",
+    "labels_of",
+    "missing_rights",
+    "name_of",
+    "uid_of",
+    "version_of",
+    "watch",
+]

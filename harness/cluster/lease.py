@@ -1,0 +1,198 @@
+"""A Lease as the target's lock: one run at a time, and everybody can see whose it is.
+
+The conductor (or an experiment played alone) takes it before the first write and renews it as it makes progress; nobody
+renews it from a side thread, so a hang loses it. It refuses (TargetBusy) while another holder is alive, judged by a renewal
+seen to change or dated within its duration; a holder on this host whose process is gone is not alive.
+"""
+
+import os
+import socket
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Self
+
+from harness.cluster.errors import Conflict
+from harness.cluster.kinds import Object, annotations_of, version_of
+from harness.errors import TargetBusy
+
+if TYPE_CHECKING:
+    from harness.cluster.client import Cluster
+
+LEASE_NAME = "focus-harness"
+RUN_ANNOTATION = "focus-harness/run"
+DURATION_S = 15
+_POLL_S = 1.0
+_FORMAT = "%Y-%m-%dT%H:%M:%S.%fZ"
+
+
+def holder_of_this_process() -> str:
+    """Return `host/pid/start`: a name that tells whether its process still lives, if it was one of this host."""
+    return f"{socket.gethostname()}/{os.getpid()}/{_process_start(os.getpid())}"
+
+
+class Lease:
+    """The lock, held by this process from `acquire` to `release`; usable as `with Lease.acquire(...)`."""
+
+    def __init__(self, cluster: "Cluster", holder: str, run_id: str, obj: Object) -> None:
+        self._cluster = cluster
+        self.holder = holder
+        self.run_id = run_id
+        self._obj = obj
+
+    @classmethod
+    def acquire(cls, cluster: "Cluster", run_id: str, holder: str | None = None) -> "Lease":
+        """Take the lock; raise `TargetBusy` with holder and run if another live holder has it.
+
+        Takes up to 15 s more where the last holder ended without releasing it on another host.
+        """
+        holder = holder or holder_of_this_process()
+        cluster.ensure_harness_namespace()
+        while True:
+            current = cluster.find("leases", LEASE_NAME, cluster.harness_namespace)
+            try:
+                if current is None:
+                    body = {"metadata": {"name": LEASE_NAME, "annotations": {RUN_ANNOTATION: run_id}}}
+                    obj = cluster.create("leases", {**body, "spec": _spec(holder)}, cluster.harness_namespace)
+                else:
+                    _refuse_if_alive(cluster, current, holder)
+                    obj = _take(cluster, current, holder, run_id)
+            except Conflict:
+                continue  # another one was faster: look again, it is alive then
+            return cls(cluster, holder, run_id, obj)
+
+    def renew(self) -> None:
+        """Renew the lock; call at least every 5 s. Raise `TargetBusy` if it was lost to another holder."""
+        patch = {"spec": {"renewTime": _now()}}
+        try:
+            self._obj = self._cluster.patch(
+                "leases",
+                LEASE_NAME,
+                patch,
+                self._cluster.harness_namespace,
+                resource_version=version_of(self._obj),
+            )
+        except Conflict:
+            found = self._cluster.get("leases", LEASE_NAME, self._cluster.harness_namespace)
+            if found["spec"].get("holderIdentity") != self.holder:
+                raise TargetBusy(f"the lock was lost to {_who(found)}; nothing more is injected") from None
+            self._obj = found  # touched by a person (an annotation), still ours
+            self.renew()
+
+    def release(self) -> None:
+        """Give the lock back; a lock that is another's by now is left alone."""
+        found = self._cluster.find("leases", LEASE_NAME, self._cluster.harness_namespace)
+        if found is None or found["spec"].get("holderIdentity") != self.holder:
+            return
+        try:
+            patch = {"spec": {"holderIdentity": None, "renewTime": _now()}}
+            self._cluster.patch(
+                "leases",
+                LEASE_NAME,
+                patch,
+                self._cluster.harness_namespace,
+                resource_version=version_of(found),
+            )
+        except Conflict:
+            pass  # taken over in between
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+
+def lease_holder(cluster: "Cluster") -> tuple[str, str] | None:
+    """Return holder and run id of the lock, or None if nobody holds it (alive or not)."""
+    found = cluster.find("leases", LEASE_NAME, cluster.harness_namespace)
+    if found is None or not found["spec"].get("holderIdentity"):
+        return None
+    return str(found["spec"]["holderIdentity"]), annotations_of(found).get(RUN_ANNOTATION, "")
+
+
+def _refuse_if_alive(cluster: "Cluster", current: Object, holder: str) -> None:
+    other = current["spec"].get("holderIdentity")
+    if not other or other == holder or _is_dead_here(str(other)):
+        return
+    duration_s = float(current["spec"].get("leaseDurationSeconds") or DURATION_S)
+    busy = TargetBusy(
+        f"the target is in use by {_who(current)}; wait until it ends, "
+        f"or if it is gone for good: kubectl -n {cluster.harness_namespace} delete lease {LEASE_NAME}"
+    )
+    if _age_s(current) < duration_s:
+        raise busy
+    # Its date looks old, but clocks differ: it is dead only if it does not change under our eyes.
+    until = time.monotonic() + duration_s
+    while time.monotonic() < until:
+        time.sleep(_POLL_S)
+        seen = cluster.find("leases", LEASE_NAME, cluster.harness_namespace)
+        if seen is None or not seen["spec"].get("holderIdentity"):
+            return
+        if seen["spec"].get("renewTime") != current["spec"].get("renewTime"):
+            raise busy
+
+
+def _take(cluster: "Cluster", current: Object, holder: str, run_id: str) -> Object:
+    spec = {
+        **_spec(holder),
+        "leaseTransitions": int(current["spec"].get("leaseTransitions") or 0) + 1,
+    }
+    patch = {"metadata": {"annotations": {RUN_ANNOTATION: run_id}}, "spec": spec}
+    return cluster.patch(
+        "leases",
+        LEASE_NAME,
+        patch,
+        cluster.harness_namespace,
+        resource_version=version_of(current),
+    )
+
+
+def _spec(holder: str) -> Object:
+    now = _now()
+    return {
+        "holderIdentity": holder,
+        "leaseDurationSeconds": DURATION_S,
+        "acquireTime": now,
+        "renewTime": now,
+    }
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime(_FORMAT)
+
+
+def _age_s(lease: Object) -> float:
+    try:
+        renewed = datetime.strptime(lease["spec"]["renewTime"], _FORMAT).replace(tzinfo=UTC)
+    except (KeyError, TypeError, ValueError):
+        return 0.0
+    return abs((datetime.now(UTC) - renewed).total_seconds())
+
+
+def _who(lease: Object) -> str:
+    run = annotations_of(lease).get(RUN_ANNOTATION, "")
+    return f"{lease['spec'].get('holderIdentity')}" + (f" (run {run})" if run else "")
+
+
+def _is_dead_here(holder: str) -> bool:
+    host, _, rest = holder.partition("/")
+    pid, _, start = rest.partition("/")
+    if host != socket.gethostname() or not pid.isdigit():
+        return False
+    return _process_start(int(pid)) != start
+
+
+def _process_start(pid: int) -> str:
+    """Return when the process started, in the kernel's ticks, so that a reused pid is not taken for it."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+            return file.read().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        pass
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return "gone"
+    except OSError:
+        pass
+    return "0"
