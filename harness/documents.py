@@ -75,7 +75,10 @@ def read_document(
         document = model.model_validate(filled)
     except ValidationError as error:
         told = {problem.line for problem in problems}
-        for item in error.errors():
+        details = error.errors()
+        for item in details:
+            if item["type"] == "too_short" and any(_inside(other["loc"], item["loc"]) for other in details):
+                continue  # its items were refused one by one already
             problem = _problem(file, lines, item, model)
             if problem.line not in told:
                 problems.append(problem)
@@ -173,6 +176,10 @@ def _fill(
         return default
 
     return _VARIABLE.sub(replace, value)
+
+
+def _inside(path: tuple[str | int, ...], parent: tuple[str | int, ...]) -> bool:
+    return len(path) > len(parent) and path[: len(parent)] == parent
 
 
 def _problem(file: Path, lines: Lines, item: Any, model: type[BaseModel]) -> Problem:

@@ -26,7 +26,7 @@ MAGIC = b"FHB1"
 TEXTS, ROWS = 1, 2
 TEXT_CAP = 400
 _CREDENTIALS = re.compile(
-    r"(\w+://[^\s:/@]*:)[^\s@]+@|((?:password|token|secret)\W{1,3})[^\s,;\"']+", re.IGNORECASE
+    r"(\w+://[^\s:/@]*:)[^\s@]+@|((?:password|token|secret)\W{1,4})[^\s,;\"']+", re.IGNORECASE
 )
 
 

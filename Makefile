@@ -1,0 +1,62 @@
+# The list of verbs. `make` alone prints it.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_PROGRESS_BAR=off $(BIN)/python -m pip install --quiet --require-hashes
+export PYTHONUNBUFFERED := 1
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(VENV)/run: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; say which one: make PYTHON=python3.12 ..."; exit 2; }
+	@echo "installing into $(VENV) (about a minute the first time)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PIP) -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/dev: $(VENV)/run requirements-dev.lock
+	@echo "installing the tools for tests and checks"
+	@$(PIP) -r requirements-dev.lock
+	@touch $@
+
+install: $(VENV)/run ## make .venv with everything that campaigns and the sandbox need
+campaign: $(VENV)/run ## play the tour on a sandbox of its own and judge it
+	@$(BIN)/harness run campaigns/tour.yaml --sandbox
+
+dev: $(VENV)/dev ## add the tools for tests and checks
+
+test: $(VENV)/dev ## the whole suite
+	@$(BIN)/python -m pytest tests -n 2 --dist loadgroup
+
+quick: $(VENV)/dev ## what needs no sandbox, within a minute
+	@$(BIN)/python -m pytest tests/unit tests/house tests/golden -n 2
+
+check: $(VENV)/dev ## format, lint, types, who may import whom, dependencies
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy harness locustfile.py
+	@$(BIN)/lint-imports
+	@$(BIN)/deptry .
+
+format: $(VENV)/dev ## format the code
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+bench: $(VENV)/dev ## measure against peers: a table, and reports/bench.json
+	@$(BIN)/python -m benchmarks
+
+wire: $(VENV)/dev ## generate code from the .proto
+	@$(BIN)/python -m grpc_tools.protoc -I harness/wire --python_out=harness/wire --grpc_python_out=harness/wire --pyi_out=harness/wire pandadatastream.proto
+	@sed -i 's/^import pandadatastream_pb2/from harness.wire import pandadatastream_pb2/' harness/wire/pandadatastream_pb2_grpc.py
+
+lock: ## compile the locks from pyproject.toml (needs uv)
+	uv pip compile --quiet --generate-hashes --universal --python-version 3.11 --no-header --no-annotate pyproject.toml --extra sandbox --extra build -o requirements.lock
+	uv pip compile --quiet --generate-hashes --universal --python-version 3.11 --no-header --no-annotate pyproject.toml --extra sandbox --extra build --extra dev -o requirements-dev.lock
+
+clean: ## remove what make made, but no reports
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+.PHONY: help install campaign dev test quick check format bench wire lock clean
