@@ -1,0 +1,308 @@
+"""Every measure there is, in one explicit tuple. A new one is an entry here and a row in docs/measures.md (a test compares).
+
+The names are public: campaigns write them into gates. `of` narrows a measure where its text says so.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+from harness.history.events import (
+    Drift,
+    Event,
+    FaultChanged,
+    FaultStep,
+    FirstFrame,
+    LeftoverSeen,
+    LoadState,
+    Outcome,
+    ProcessEnded,
+    SlotsSeen,
+    WatcherState,
+    WindowClosed,
+    WindowReady,
+    WindowUnknown,
+)
+from harness.history.samples import ACCEPTED
+from harness.measures.measure import Distinct, Keys, Largest, Measure, Pair, Quantile, Ratio, Total
+from harness.measures.portion import Portion, Spans, of_spans
+
+LEFTOVER_WATCH = "leftovers"
+"""The watcher that looks for leftovers: a `WatcherState` of it, seeing, says that somebody has looked."""
+
+SUCCESSES = (Outcome.STREAMING, Outcome.COMPLETE)
+BROKEN = (Outcome.STREAM_BROKEN, Outcome.STREAM_BROKEN_BEFORE_DATA, Outcome.FOREIGN_STREAM)
+
+Seen = TypeVar("Seen", bound=Event)
+
+
+def seen(portion: Portion, kind: type[Seen]) -> Iterator[Seen]:
+    """Yield the portion's events of one kind."""
+    return (record.event for record in portion.records if isinstance(record.event, kind))
+
+
+# --- creates --------------------------------------------------------------------------------------
+
+
+def _creates(*outcomes: str) -> Callable[[Portion, str], Pair]:
+    def count(portion: Portion, _of: str) -> Pair:
+        return (portion.creates(*outcomes), portion.creates())
+
+    return count
+
+
+def _all_creates(portion: Portion, of: str) -> Pair:
+    return (portion.creates(of) if of else portion.creates(), portion.creates())
+
+
+def _failed_creates(portion: Portion, _of: str) -> Pair:
+    everything = portion.creates()
+    return (everything - portion.creates(ACCEPTED, Outcome.CANCELLED), everything)
+
+
+def _latencies(*outcomes: str) -> Callable[[Portion, str], Spans]:
+    return lambda portion, of: portion.create_latencies_ns(*([of] if of else outcomes))
+
+
+# --- windows --------------------------------------------------------------------------------------
+
+
+def _closed(*outcomes: str) -> Callable[[Portion, str], Pair]:
+    def count(portion: Portion, of: str) -> Pair:
+        wanted = (of,) if of else outcomes
+        ended = [window.outcome for window in seen(portion, WindowClosed)]
+        return (sum(outcome in wanted for outcome in ended), len(ended))
+
+    return count
+
+
+def _count(kind: type[Event]) -> Callable[[Portion, str], Pair]:
+    def count(portion: Portion, _of: str) -> Pair:
+        return (sum(1 for _ in seen(portion, kind)), portion.creates())
+
+    return count
+
+
+def _since_accept(kind: type[WindowReady] | type[FirstFrame]) -> Callable[[Portion, str], Spans]:
+    return lambda portion, _of: of_spans(event.since_accept_ns for event in seen(portion, kind))
+
+
+def _optional(value: float | None) -> list[float]:
+    return [] if value is None else [float(value)]
+
+
+# --- faults ---------------------------------------------------------------------------------------
+
+
+def _entries(step: FaultStep, among: FaultStep = FaultStep.OPENED) -> Callable[[Portion, str], Keys]:
+    def keys(portion: Portion, of: str) -> Keys:
+        changes = [change for change in seen(portion, FaultChanged) if not of or change.experiment == of]
+        return (
+            frozenset(change.entry for change in changes if change.step == among),
+            frozenset(change.entry for change in changes if change.step == step),
+        )
+
+    return keys
+
+
+def _recoveries(portion: Portion, of: str) -> list[float]:
+    return [seconds for experiment, seconds in portion.recoveries if not of or experiment == of]
+
+
+# --- the record, the processes, what is left ------------------------------------------------------
+
+
+def _leftovers(portion: Portion, of: str) -> Pair:
+    looked = sum(state.seeing for state in seen(portion, WatcherState) if state.watcher == LEFTOVER_WATCH)
+    found = sum(not of or of in (left.object_kind, left.owner) for left in seen(portion, LeftoverSeen))
+    return (found, looked + found)
+
+
+def _blindness(portion: Portion, of: str) -> Pair:
+    states = [state for state in seen(portion, WatcherState) if not of or state.watcher == of]
+    return (sum(not state.seeing for state in states), len(states))
+
+
+def _holes(portion: Portion, _of: str) -> Pair:
+    return (len(portion.holes), 1) if portion.holes is not None else (0, 0)
+
+
+def _deaths(portion: Portion, _of: str) -> Pair:
+    ended = list(seen(portion, ProcessEnded))
+    return (sum(died(process) for process in ended), len(ended))
+
+
+def died(process: ProcessEnded) -> bool:
+    """Return whether a process ended other than planned: SIGTERM (-15, 143) and Chaos Toolkit's own codes are planned."""
+    if process.process.startswith("chaos") and process.exit_code >= 0:
+        return False
+    return process.exit_code not in (0, -15, 143)
+
+
+def _drift(portion: Portion, _of: str) -> Keys:
+    quirks = frozenset(drift.quirk for drift in seen(portion, Drift))
+    return (quirks | (frozenset({"any create"}) if portion.creates() else frozenset()), quirks)
+
+
+def _loads(value: Callable[[LoadState], float]) -> Callable[[Portion, str], list[float]]:
+    return lambda portion, _of: [value(state) for state in seen(portion, LoadState)]
+
+
+def _slots(value: Callable[[SlotsSeen], float]) -> Callable[[Portion, str], list[float]]:
+    return lambda portion, _of: [value(state) for state in seen(portion, SlotsSeen)]
+
+
+MEASURES: tuple[Measure[Any], ...] = (
+    Total("creates", "creates", "Answered or given-up `POST /configure`; of: one outcome.", _all_creates),
+    Total("accepted", "creates", "Creates answered 200.", _creates(ACCEPTED)),
+    Total("refusals_503", "creates", "Creates answered 503.", _creates(Outcome.UNAVAILABLE_503)),
+    Ratio("ratio_503", "share", "503s among all creates.", _creates(Outcome.UNAVAILABLE_503)),
+    Total(
+        "failed_creates", "creates", "Creates that ended in anything but 200 or cancelled.", _failed_creates
+    ),
+    Ratio("failed_ratio", "share", "Failed creates among all creates.", _failed_creates),
+    Ratio("accepted_ratio", "share", "Creates answered 200 among all creates.", _creates(ACCEPTED)),
+    Ratio("create_ratio", "share", "Creates of one outcome (of) among all creates.", _all_creates),
+    Total("unknown_creates", "creates", "Creates that got no answer.", _count(WindowUnknown)),
+    Quantile("create_p50", "s", "Time to a 200 (of: to another outcome), median.", 0.5, _latencies(ACCEPTED)),
+    Quantile("create_p95", "s", "Time to a 200 (of: to another outcome), p95.", 0.95, _latencies(ACCEPTED)),
+    Quantile("create_p99", "s", "Time to a 200 (of: to another outcome), p99.", 0.99, _latencies(ACCEPTED)),
+    Quantile("refusal_p95", "s", "Time to a 503, p95.", 0.95, _latencies(Outcome.UNAVAILABLE_503)),
+    Quantile("refusal_p99", "s", "Time to a 503, p99.", 0.99, _latencies(Outcome.UNAVAILABLE_503)),
+    Total(
+        "windows_ended", "windows", "Accepted windows that ended well (of: one outcome).", _closed(*SUCCESSES)
+    ),
+    Ratio(
+        "window_success", "share", "Windows that ended well among accepted and ended.", _closed(*SUCCESSES)
+    ),
+    Total(
+        "streams_broken", "windows", "Windows whose stream ended before its planned end.", _closed(*BROKEN)
+    ),
+    Total(
+        "phantom_windows",
+        "windows",
+        "Windows accepted that never became ready or never yielded a frame.",
+        _closed(Outcome.PENDING_NO_START, Outcome.STREAM_NO_FRAME),
+    ),
+    Total("first_frames", "windows", "Windows whose first own frame arrived.", _count(FirstFrame)),
+    Quantile("ready_p50", "s", "Time from 200 to a ready stream, median.", 0.5, _since_accept(WindowReady)),
+    Quantile("ready_p95", "s", "Time from 200 to a ready stream, p95.", 0.95, _since_accept(WindowReady)),
+    Quantile("ready_p99", "s", "Time from 200 to a ready stream, p99.", 0.99, _since_accept(WindowReady)),
+    Quantile(
+        "first_frame_p50", "s", "Time from 200 to the first frame, median.", 0.5, _since_accept(FirstFrame)
+    ),
+    Quantile(
+        "first_frame_p95", "s", "Time from 200 to the first frame, p95.", 0.95, _since_accept(FirstFrame)
+    ),
+    Quantile(
+        "first_frame_p99", "s", "Time from 200 to the first frame, p99.", 0.99, _since_accept(FirstFrame)
+    ),
+    Total("frames", "frames", "Frames received.", lambda portion, _of: (portion.frames, portion.frames)),
+    Total(
+        "bytes", "bytes", "Bytes of frames received.", lambda portion, _of: (portion.bytes, portion.frames)
+    ),
+    Quantile("frame_lag_p50", "s", "Lateness of frames, median.", 0.5, lambda portion, _of: portion.lags_ns),
+    Quantile("frame_lag_p99", "s", "Lateness of frames, p99.", 0.99, lambda portion, _of: portion.lags_ns),
+    Largest(
+        "frame_lag_max",
+        "s",
+        "Lateness of the latest frame.",
+        lambda portion, _of: [] if portion.lag_max_ns is None else [portion.lag_max_ns / 1e9],
+    ),
+    Largest(
+        "open_windows",
+        "windows",
+        "Most windows certainly open at once, of everybody.",
+        lambda portion, _of: _optional(portion.open_certain),
+    ),
+    Largest(
+        "open_windows_possible",
+        "windows",
+        "Most windows possibly open at once, of everybody.",
+        lambda portion, _of: _optional(portion.open_possible),
+    ),
+    Largest(
+        "streams_open",
+        "windows",
+        "Most own windows streaming at once.",
+        _loads(lambda load: load.streams_open),
+    ),
+    Largest(
+        "running_pods",
+        "windows",
+        "Most stream pods running at once.",
+        _slots(lambda slots: slots.running_pods),
+    ),
+    Largest(
+        "pending_pods", "pods", "Most stream pods pending at once.", _slots(lambda slots: slots.pending_pods)
+    ),
+    Largest("slots_held", "windows", "Most slots held at once.", _slots(lambda slots: slots.slots)),
+    Distinct(
+        "faults_injected",
+        "faults",
+        "Opened faults that were injected; of: an experiment.",
+        _entries(FaultStep.INJECTED),
+        whole_run=True,
+    ),
+    Distinct(
+        "faults_verified",
+        "faults",
+        "Opened faults whose undoing was looked up; of: an experiment.",
+        _entries(FaultStep.VERIFIED),
+        whole_run=True,
+    ),
+    Distinct(
+        "faults_not_undone",
+        "faults",
+        "Opened faults whose undoing was not verified; of: an experiment.",
+        _entries(FaultStep.VERIFIED),
+        whole_run=True,
+        subtract=True,
+    ),
+    Distinct(
+        "faults_not_held",
+        "faults",
+        "Faults that somebody else ended; of: an experiment.",
+        _entries(FaultStep.NOT_HELD),
+        whole_run=True,
+    ),
+    Largest(
+        "recovery_max",
+        "s",
+        "Longest time from a fault's undo to the first success, infinite without one; of: an experiment.",
+        _recoveries,
+        whole_run=True,
+    ),
+    Total(
+        "leftovers",
+        "objects",
+        "Objects that should be gone and were not; of: their kind or owner.",
+        _leftovers,
+        whole_run=True,
+    ),
+    Total(
+        "watcher_blind", "times", "Times a watcher became blind; of: one watcher.", _blindness, whole_run=True
+    ),
+    Total(
+        "processes_died",
+        "processes",
+        "Processes of the run that ended other than planned.",
+        _deaths,
+        whole_run=True,
+    ),
+    Total("record_holes", "holes", "Things missing from the record.", _holes, whole_run=True),
+    Distinct("drift", "quirks", "Different tolerated departures from the contract.", _drift, whole_run=True),
+    Largest(
+        "generator_lag_max",
+        "s",
+        "Worst lateness of the load's event loop.",
+        _loads(lambda load: load.lag_ns / 1e9),
+    ),
+    Largest(
+        "generator_cpu_max",
+        "cores",
+        "Most processor time the load used, in cores.",
+        _loads(lambda load: load.cpu),
+    ),
+)
+
+BY_NAME: dict[str, Measure[Any]] = {definition.name: definition for definition in MEASURES}

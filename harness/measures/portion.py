@@ -1,0 +1,118 @@
+"""A portion of what happened, in the one form all measures read: from files after the run, or live while it goes.
+
+`of_samples` and `of_records` make portions of a history, `of_second` and `of_record` of the live path's messages. Both count
+the same; what the live path does not carry (single latencies) is empty there, and a measure of it has no value then.
+Facts that only judging can establish (open windows as an interval, recoveries, holes in the record) are put in by judge.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.history.events import Record
+from harness.history.live import Second
+from harness.history.reader import Samples
+from harness.history.samples import Rows
+
+Spans = NDArray[np.int64]
+"""Lengths of time in nanoseconds, one per sample."""
+
+NO_SPANS: Spans = np.empty(0, dtype=np.int64)
+
+
+def of_spans(spans_ns: Iterable[int]) -> Spans:
+    """Return spans in nanoseconds as an array."""
+    return np.fromiter(spans_ns, dtype=np.int64)
+
+
+Attempt = tuple[str, str]
+"""An operation and an outcome, as in the attempts' text columns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Portion:
+    """Some of a run; every field adds up when portions are put together."""
+
+    attempts: Mapping[Attempt, int] = field(default_factory=dict)
+    latencies_ns: Mapping[Attempt, Spans] = field(default_factory=dict)
+    """Sent to last byte, per attempt. Empty on the live path."""
+    frames: int = 0
+    rows: int = 0
+    bytes: int = 0
+    lags_ns: Spans = field(default_factory=lambda: NO_SPANS)
+    """Per frame. Empty on the live path, which has only the greatest one."""
+    lag_max_ns: int | None = None
+    records: tuple[Record, ...] = ()
+    open_certain: int | None = None
+    """Highest count of certainly open windows."""
+    open_possible: int | None = None
+    recoveries: tuple[tuple[str, float], ...] = ()
+    """Experiment and seconds from undone to first success, infinite if it never came; only faults that had an effect."""
+    holes: tuple[str, ...] | None = None
+    """What is missing from the record; None when nobody has looked."""
+
+    def creates(self, *outcomes: str) -> int:
+        """Count the creates, of the given outcomes or of all."""
+        return sum(
+            count
+            for (operation, outcome), count in self.attempts.items()
+            if operation == CONFIGURE and (not outcomes or outcome in outcomes)
+        )
+
+    def create_latencies_ns(self, *outcomes: str) -> Spans:
+        """Return how long creates took, of the given outcomes or of all."""
+        found = [
+            spans
+            for (operation, outcome), spans in self.latencies_ns.items()
+            if operation == CONFIGURE and (not outcomes or outcome in outcomes)
+        ]
+        return np.concatenate(found) if found else NO_SPANS
+
+
+CONFIGURE = "configure"
+"""The `operation` text of an attempt to open a window."""
+
+
+def of_samples(attempts: Samples, attempt_rows: Rows, frame_rows: Rows) -> Portion:
+    """Make a portion of rows of samples; `attempts` gives the texts that `attempt_rows` point into."""
+    keys = attempt_rows["operation"].astype(np.uint64) << np.uint64(32) | attempt_rows["outcome"]
+    order = np.argsort(keys, kind="stable")
+    latencies = (attempt_rows["done_ns"] - attempt_rows["sent_ns"])[order]
+    values, starts = np.unique(keys[order], return_index=True)
+    pieces = np.split(latencies, starts[1:]) if len(values) else []
+    named: dict[Attempt, Spans] = {
+        (attempts.texts[int(key) >> 32], attempts.texts[int(key) & 0xFFFFFFFF]): piece
+        for key, piece in zip(values, pieces, strict=True)
+    }
+    return Portion(
+        attempts={name: len(piece) for name, piece in named.items()},
+        latencies_ns=named,
+        frames=len(frame_rows),
+        rows=int(frame_rows["rows"].sum()),
+        bytes=int(frame_rows["bytes"].sum()),
+        lags_ns=frame_rows["lag_ns"],
+        lag_max_ns=int(frame_rows["lag_ns"].max()) if len(frame_rows) else None,
+    )
+
+
+def of_second(second: Second) -> Portion:
+    """Make a portion of one live aggregate."""
+    return Portion(
+        attempts={(count.operation, count.outcome): count.count for count in second.attempts},
+        frames=second.frames,
+        rows=second.rows,
+        bytes=second.bytes,
+        lag_max_ns=second.lag_max_ns if second.frames else None,
+    )
+
+
+def of_records(records: Iterable[Record]) -> Portion:
+    """Make a portion of events."""
+    return Portion(records=tuple(records))
+
+
+def of_record(record: Record) -> Portion:
+    """Make a portion of one live event."""
+    return Portion(records=(record,))
