@@ -368,8 +368,9 @@ class LiveState:
         what = event.step.value.replace("_", " ")
         detail = f": {event.detail}" if event.detail and level != "info" else ""
         by = "" if event.by == "chaos" else f" by {event.by}"
+        where = f" on {known.target}" if known.target else ""
         if event.step is not FaultStep.OPENED:
-            self._headline(event.at_ns, level, f"{event.experiment} {what}{by}{detail}")
+            self._headline(event.at_ns, level, f"{event.experiment} {what}{where}{by}{detail}")
 
     def _experiment_ended(self, writer: str, event: ExperimentEnded) -> None:
         if event.status != "completed" or event.deviated:
