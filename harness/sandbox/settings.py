@@ -107,10 +107,14 @@ class Settings:
     max_windows: int = 30
     """Slots that can be held at once; 0 means unlimited."""
     strict_validation: bool = False
+    basic_validation: bool = True
+    """True: 422 for values without meaning (max below min, a height of 0, one time of two)."""
+    parse_errors_500: bool = False
+    """True: an omitted duration, NFFT or frequency range ends in 500 "Error parsing configuration"."""
     require_height: bool = False
-    min_channel: int = 0
     default_height: int = 100
     default_duration_s: int = 10
+    default_nfft: int = 1024
     waterfall_supported: bool = False
     first_port: int = 12300
     """Service port = first_port + slot."""
@@ -121,7 +125,9 @@ class Settings:
     stream_url_scheme: str = ""
     dialect_strings: bool = False
     """True: stream_port and view_type are answered as strings (the October 2025 build)."""
-    status_text: str = ""
+    status_text: str = "configured"
+    counter_resets: bool = False
+    """True: the counter of job ids begins at 1 whenever Focus Server starts."""
     task_in_mongodb: bool = True
     mongodb_check: bool = True
     mongodb_timeout_s: float = 1.0
@@ -260,7 +266,11 @@ BY_MODE: dict[str, dict[str, Any]] = {
         "node_port_min": 12000,
         "admission": False,
         "max_windows": 0,
+        "basic_validation": False,
+        "parse_errors_500": True,
         "require_height": True,
+        "status_text": "",
+        "counter_resets": True,
         "node_port_base": 12300,
         "stream_url_scheme": "http://",
         "task_in_mongodb": False,
