@@ -18,7 +18,7 @@ class Stop:
     def __init__(self) -> None:
         self._asked = threading.Event()
         self.reason = ""
-        self.insisted = False
+        self._insisted = threading.Event()
         self._previous: dict[signal.Signals, object] = {}
 
     def __enter__(self) -> Self:
@@ -37,6 +37,11 @@ class Stop:
         """Whether the run should end."""
         return self._asked.is_set()
 
+    @property
+    def insisted(self) -> bool:
+        """Whether somebody asked twice."""
+        return self._insisted.is_set()
+
     def ask(self, reason: str) -> None:
         """Ask the run to end; the first reason counts."""
         if not self._asked.is_set():
@@ -47,7 +52,11 @@ class Stop:
         """Wait up to `timeout_s`; return whether the run should end."""
         return self._asked.wait(max(timeout_s, 0.0))
 
+    def pause(self, span_s: float) -> None:
+        """Wait for `span_s` seconds, whether or not the run should end; shorter when somebody insists."""
+        self._insisted.wait(span_s)
+
     def _heard(self, number: int, _frame: FrameType | None) -> None:
         if self._asked.is_set():
-            self.insisted = True
+            self._insisted.set()
         self.ask(f"stopped by {signal.Signals(number).name}")
