@@ -4,6 +4,7 @@ No work is done here. `HarnessError` becomes its message and its code; anything 
 in a file, so that a pipeline never sees the 1 that any program may print.
 """
 
+import dataclasses
 import sys
 import tempfile
 import traceback
@@ -39,6 +40,163 @@ class Verbs(click.Group):
 @click.version_option(harness.__version__, prog_name="harness")
 def cli() -> None:
     """Chaos and load campaigns against Focus Server."""
+
+
+def _pairs(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    pairs = {}
+    for value in values:
+        key, sign, text = value.partition("=")
+        if not sign or not key:
+            raise click.BadParameter(f"{value!r} is not of the form key=value")
+        pairs[key] = text
+    return pairs
+
+
+CAMPAIGN = click.argument("campaign", type=click.Path(path_type=Path))
+SET = click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    callback=_pairs,
+    help="Override a variable or a key (load.storm=true) of the campaign.",
+)
+REPORTS = click.option(
+    "--reports",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("reports"),
+    show_default=True,
+    help="Where runs are kept.",
+)
+
+
+@cli.command()
+@CAMPAIGN
+@click.option(
+    "--target",
+    metavar="NAME",
+    help="Target file or its name [default: $HARNESS_TARGET, then the running sandbox].",
+)
+@SET
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Folder for the record, empty or new [default: reports/<run id>].",
+)
+@REPORTS
+@click.option(
+    "--label", "labels", multiple=True, metavar="KEY=VALUE", callback=_pairs, help="Keep a note with the run."
+)
+@click.option(
+    "--metrics-port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    help="Port of /metrics on loopback [default: a free one].",
+)
+@click.option(
+    "--sandbox",
+    "own_sandbox",
+    is_flag=True,
+    help="Start a sandbox for this run alone, and stop it afterwards.",
+)
+@click.option(
+    "--sandbox-option",
+    "sandbox_options",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Setting of that sandbox (mode=field, profile=production, ...).",
+)
+@click.option("--dry-run", is_flag=True, help="Print what would be done; touch nothing.")
+def run(
+    campaign: Path,
+    target: str | None,
+    overrides: dict[str, str],
+    out: Path | None,
+    reports: Path,
+    labels: dict[str, str],
+    metrics_port: int,
+    own_sandbox: bool,
+    sandbox_options: tuple[str, ...],
+    dry_run: bool,
+) -> int:
+    """Play CAMPAIGN on a target and judge it."""
+    from harness.conduct.explain import explain  # noqa: PLC0415  (heavy; `--help` is instant without)
+    from harness.conduct.orders import Order, check_campaign, prepare  # noqa: PLC0415
+    from harness.conduct.rehearsal import sandbox_of_its_own  # noqa: PLC0415
+
+    if own_sandbox and target not in {None, "sandbox"}:
+        raise click.UsageError("--sandbox starts a target of its own; leave --target out")
+    order = Order(campaign, target, overrides, labels, out, reports, metrics_port)
+    if dry_run:
+        if own_sandbox:
+            planned, experiments = check_campaign(campaign, overrides)
+            click.echo("\n".join(explain(planned, experiments, None)))
+        else:
+            prepared = prepare(order)
+            click.echo("\n".join(explain(prepared.plan, prepared.experiments, prepared.target)))
+        return Exit.OK
+    from harness.conduct.run import play  # noqa: PLC0415
+
+    if not own_sandbox:
+        return play(order)
+    check_campaign(campaign, overrides)
+    with sandbox_of_its_own(sandbox_options) as name:
+        return play(dataclasses.replace(order, target="sandbox", sandbox=name))
+
+
+@cli.command()
+@click.argument("run_name", metavar="RUN", default="latest")
+@REPORTS
+def judge(run_name: str, reports: Path) -> int:
+    """Judge a recorded run again with today's rules. RUN is a folder, a run id, or `latest`."""
+    from harness.conduct.ending import judge_folder, write_results  # noqa: PLC0415
+    from harness.conduct.folder import find_run  # noqa: PLC0415
+    from harness.report import print_verdict  # noqa: PLC0415
+
+    folder = find_run(run_name, reports)
+    facts, findings = judge_folder(folder)
+    page = write_results(folder, facts, findings)
+    print_verdict(findings, facts, str(page), sys.stdout)
+    return int(findings.verdict.exit_code)
+
+
+@cli.command()
+@CAMPAIGN
+@SET
+@click.option("--explain", "explained", is_flag=True, help="Print the resolved plan.")
+def check(campaign: Path, overrides: dict[str, str], explained: bool) -> None:
+    """Say everything that is wrong with CAMPAIGN, each with file and line."""
+    from harness.conduct.explain import explain  # noqa: PLC0415
+    from harness.conduct.orders import check_campaign  # noqa: PLC0415
+
+    planned, experiments = check_campaign(campaign, overrides)
+    if explained:
+        click.echo("\n".join(explain(planned, experiments, None)))
+    else:
+        click.echo(
+            f"{campaign}: fine ({len(planned.moments)} faults, {len(planned.gates) + 1} gates, at most {planned.longest_s:g} s)"
+        )
+
+
+@cli.command()
+@click.argument("of", type=click.Choice(["campaign", "target", "verdict"]))
+def schema(of: str) -> None:
+    """Print the JSON schema of a file."""
+    from harness.conduct.schemas import schema_of  # noqa: PLC0415
+
+    click.echo(schema_of(of))
+
+
+@cli.command()
+@click.argument("run_name", metavar="[RUN]", required=False)
+@click.option("--target", metavar="NAME", help="Only what was injected into this target.")
+@REPORTS
+def undo(run_name: str | None, target: str | None, reports: Path) -> int:
+    """Undo every fault that is still open: of RUN, of a target, or of every journal known on this machine."""
+    from harness.chaos import undo_command  # noqa: PLC0415
+    from harness.conduct.folder import find_run  # noqa: PLC0415
+
+    return int(undo_command(find_run(run_name, reports) if run_name else None, target))
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -1,0 +1,41 @@
+"""Say in plain words what a campaign will do: for `harness check --explain` and `harness run --dry-run`. Touches nothing."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from harness.campaign import Plan
+from harness.target import Target
+
+
+def explain(planned: Plan, experiments: dict[str, Path], target: Target | None) -> Iterator[str]:
+    """Yield the plan line by line; without a target its part is left out."""
+    campaign = planned.campaign
+    yield f"{campaign.name}: {campaign.description}".rstrip(": ")
+    yield f"  plan {planned.digest}, seed {campaign.seed}; lasts {planned.duration_s:g} s, at most {planned.longest_s:g} s with drain, undo and report"
+    if target is not None:
+        limit = target.max_windows if target.window_limit is None else f"MaxWindows {target.max_windows}"
+        yield f"  target {target.name}: {target.url} ({limit})"
+        if target.tls.insecure:
+            yield "  TLS IS NOT VERIFIED (tls.insecure)"
+        budget = target.budget
+        yield f"  budget: {budget.max_jobs} jobs, {budget.max_rate_per_s:g}/s, {budget.max_open_windows} open windows"
+    yield "  load:"
+    for stage in campaign.load.stages:
+        yield f"    {stage.at:7.1f} s  {stage.open_windows} windows wanted open"
+    load = campaign.load
+    yield (
+        f"             at most {load.creates_in_flight} creates in flight; each window held {load.hold.min:g}-{load.hold.max:g} s; "
+        f"after a refusal {load.after_refusal:g} s" + ("; storm" if load.storm else "")
+    )
+    if planned.moments:
+        yield "  faults:"
+    for moment in planned.moments:
+        settings = " ".join(f"{key}={value}" for key, value in moment.settings)
+        yield f"    {moment.inject_s:7.1f} s  {moment.experiment} {settings}".rstrip()
+        yield f"    {moment.undo_s:7.1f} s  undone; recovery watched until {moment.recovered_s:g} s  ({experiments[moment.experiment]})"
+    yield "  gates:"
+    for gate in planned.gates:
+        during = ", ".join(gate.during) or "all phases but warm-up and drain"
+        of = f" of {gate.of}" if gate.of else ""
+        yield f"    {gate.title}: {gate.measure}{of} {gate.op} {gate.limit:g} during {during} (at least {gate.min_samples} samples)"
+    yield "    the history is complete (always)"

@@ -1,0 +1,95 @@
+"""Gather what `run.json` says about a run: the plan, the target as it was found, and this host."""
+
+import getpass
+import platform
+import socket
+from datetime import UTC, datetime
+
+import harness
+from harness.cluster import Cluster, name_of
+from harness.conduct.folder import RunFolder
+from harness.conduct.orders import Prepared
+from harness.errors import TargetError
+from harness.history.run import GatePlan, PlannedStep, RunInfo
+
+
+def wall_time() -> str:
+    """Return the wall clock, for people."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def run_facts(prepared: Prepared, folder: RunFolder, cluster: Cluster | None) -> RunInfo:
+    """Return what is known about the run before it starts."""
+    target, planned = prepared.target, prepared.plan
+    seen = _cluster_facts(prepared, cluster) if cluster is not None else {}
+    return RunInfo(
+        run_id=folder.run_id,
+        harness_version=harness.__version__,
+        campaign=planned.campaign.name,
+        plan_hash=planned.digest,
+        seed=planned.campaign.seed,
+        overrides=prepared.order.overrides,
+        operator=_operator(),
+        labels=prepared.order.labels,
+        target=target.name,
+        target_url=target.url,
+        max_windows=target.window_limit,
+        max_windows_text=str(target.max_windows),
+        sandbox=prepared.order.sandbox or ("yes" if target.is_sandbox else ""),
+        host=f"{socket.gethostname()} ({platform.platform(terse=True)})",
+        python=platform.python_version(),
+        insecure_tls=target.tls.insecure,
+        wall_start=wall_time(),
+        planned_s=planned.duration_s,
+        gates=tuple(
+            GatePlan(
+                name=gate.title,
+                measure=gate.measure,
+                op=gate.op,
+                limit=gate.limit,
+                during=gate.during,
+                min_samples=gate.min_samples,
+                of=gate.of,
+            )
+            for gate in planned.gates
+        ),
+        steps=tuple(
+            PlannedStep(
+                experiment=moment.experiment,
+                at_s=moment.inject_s,
+                hold_s=moment.undo_s - moment.inject_s,
+                refusal_expected=moment.refuses,
+            )
+            for moment in planned.moments
+        ),
+        **seen,
+    )
+
+
+def _operator() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a user id without a name, as containers have
+        return ""
+
+
+def _cluster_facts(prepared: Prepared, cluster: Cluster) -> dict[str, object]:
+    resource = prepared.target.gpu_resource
+    facts: dict[str, object] = {
+        "target_identity": cluster.identity(),
+        "kubernetes_version": cluster.version(),
+    }
+    try:
+        workers = cluster.workers()
+        facts["nodes"] = tuple(sorted(name_of(node) for node in cluster.nodes()))
+        facts["gpu_shares"] = sum(
+            int(node["status"].get("allocatable", {}).get(resource, 0)) for node in workers
+        )
+        facts["images"] = {
+            container["name"]: container["image"]
+            for deployment in (*cluster.deployments(), *cluster.statefulsets())
+            for container in deployment["spec"]["template"]["spec"]["containers"]
+        }
+    except TargetError:
+        pass  # rights for these are not required; what is missing stays empty
+    return facts

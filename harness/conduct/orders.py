@@ -1,0 +1,105 @@
+"""What the command line asked for, checked and made definite before anything is touched.
+
+`prepare` reads campaign and target, finds the experiments, checks every name in them, and says all that is wrong at once.
+Nothing is contacted here except the command a target file names for its variables.
+"""
+
+import difflib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness.campaign import Campaign, Plan, plan, read_campaign
+from harness.conduct.experiments import find_experiments
+from harness.documents import line_of
+from harness.errors import FileProblems, InputError, Problem
+from harness.measures.catalogue import MEASURES
+from harness.target import Target, find_target, load_target
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One `harness run`: what to play, on what, with which changes, and where the record goes."""
+
+    campaign: Path
+    target: str | None = None
+    overrides: dict[str, str] = field(default_factory=dict)
+    labels: dict[str, str] = field(default_factory=dict)
+    out: Path | None = None
+    reports: Path = Path("reports")
+    metrics_port: int = 0
+    sandbox: str = ""
+    """Name of the sandbox that was started for this run alone, if one was."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """An order that can be played."""
+
+    order: Order
+    target_file: Path
+    target: Target
+    plan: Plan
+    experiments: dict[str, Path]
+
+
+def check_campaign(file: Path, overrides: dict[str, str] | None = None) -> tuple[Plan, dict[str, Path]]:
+    """Read and check a campaign without a target; raise `FileProblems` with everything that is wrong."""
+    campaign = read_campaign(file, overrides)
+    problems = _unknown_measures(file, campaign)
+    experiments: dict[str, Path] = {}
+    try:
+        experiments = find_experiments((step.experiment for step in campaign.timeline), file)
+    except InputError as error:
+        if not problems:
+            raise
+        problems.append(Problem(str(file), line_of(file, ("timeline",)), str(error)))
+    if problems:
+        raise FileProblems(problems)
+    return plan(campaign), experiments
+
+
+def prepare(order: Order) -> Prepared:
+    """Make an order definite; raise `InputError` or `TargetError` for what is wrong with it."""
+    planned, experiments = check_campaign(order.campaign, order.overrides)
+    target_file = find_target(order.target, beside=order.campaign.resolve().parent)
+    target = load_target(target_file)
+    _fits(planned, target)
+    return Prepared(order, target_file.resolve(), target, planned, experiments)
+
+
+def _unknown_measures(file: Path, campaign: Campaign) -> list[Problem]:
+    known = [measure.name for measure in MEASURES]
+    problems = []
+    for index, gate in enumerate(campaign.gates):
+        if gate.measure not in known:
+            near = difflib.get_close_matches(gate.measure, known, n=1)
+            hint = f"did you mean `{near[0]}`?" if near else f"known: {', '.join(known)}"
+            line = line_of(file, ("gates", index, "measure"))
+            problems.append(
+                Problem(str(file), line, f"gates.{index}.measure: {gate.measure!r} is not a measure; {hint}")
+            )
+    return problems
+
+
+def _fits(planned: Plan, target: Target) -> None:
+    if planned.moments and target.kubernetes == "none":
+        raise InputError(
+            f"target {target.name} has `kube: none`: faults need a cluster. Remove the timeline, or name the cluster in the target file"
+        )
+    if planned.duration_s > target.budget.max_duration_s:
+        raise InputError(
+            f"the campaign lasts {planned.duration_s:g} s, target {target.name} allows {target.budget.max_duration_s:g} s "
+            "(budget.max_duration)"
+        )
+    most = max(stage.open_windows for stage in planned.campaign.load.stages)
+    if most > target.budget.max_open_windows:
+        raise InputError(
+            f"the campaign wants {most} open windows, target {target.name} allows {target.budget.max_open_windows} "
+            "(budget.max_open_windows)"
+        )
+    for moment in planned.moments:
+        if moment.undo_s - moment.inject_s > target.limits.max_hold_s:
+            raise InputError(
+                f"{moment.experiment} is held for {moment.undo_s - moment.inject_s:g} s, target {target.name} allows "
+                f"{target.limits.max_hold_s:g} s (limits.max_hold)"
+            )

@@ -1,0 +1,180 @@
+"""Play one campaign from the first look at the target to the verdict: the run as a pyramid of `with` blocks.
+
+What is entered first is left last: lock, record, live path, watchers, guard, processes. However the blocks are left, faults
+are undone, the load is ended and what was recorded is judged.
+"""
+
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import msgspec
+
+from harness import chaos, observe
+from harness.clock import Clock, SystemClock
+from harness.cluster import Cluster, Lease, connect
+from harness.conduct.audit import Leftover, as_event, wait_for_cleanup, window_objects
+from harness.conduct.children import Children
+from harness.conduct.ears import Ears
+from harness.conduct.ending import judge_folder, write_results
+from harness.conduct.facts import run_facts, wall_time
+from harness.conduct.folder import RunFolder, make_run_folder
+from harness.conduct.orders import Order, Prepared, prepare
+from harness.conduct.phases import FaultBoard
+from harness.conduct.stage import Stage
+from harness.conduct.stop import Stop
+from harness.errors import Exit, HarnessError, RecordUnusable, gravest
+from harness.history.events import (
+    FaultChanged,
+    Note,
+    Record,
+    RunEnded,
+    RunStarted,
+    WatcherState,
+    WindowAccepted,
+)
+from harness.history.live import LiveReceiver, LiveSender, Second
+from harness.history.reader import read_history
+from harness.history.run import RunInfo, write_run
+from harness.history.writer import HistoryWriter
+from harness.measures.catalogue import LEFTOVER_WATCH
+from harness.report import LiveState, TerminalView, print_verdict, serve_metrics
+
+
+def play(order: Order) -> int:
+    """Play a campaign and judge it; return the exit code. Raises `HarnessError` if it cannot begin."""
+    prepared = prepare(order)
+    with Stop() as stop:
+        cluster = connect(prepared.target) if prepared.target.kubernetes != "none" else None
+        if cluster is not None:
+            chaos.preflight(prepared.target, cluster, tuple(prepared.experiments.values()))
+        folder = make_run_folder(order.reports, prepared.plan.campaign.name, order.out)
+        run = run_facts(prepared, folder, cluster)
+        write_run(folder.path, run)
+        endings = _perform(prepared, cluster, folder, run, stop)
+        return _judge(folder, run, endings, stop)
+
+
+def _perform(
+    prepared: Prepared, cluster: Cluster | None, folder: RunFolder, run: RunInfo, stop: Stop
+) -> dict[Exit, str]:
+    """Play it; return the endings that the record alone does not tell, each with its reason."""
+    clock = SystemClock.start()
+    endings: dict[Exit, str] = {}
+    before = window_objects(cluster) if cluster is not None else frozenset()
+    print(
+        f"{run.campaign} on {run.target}: at most {_minutes(prepared.plan.longest_s)}; record in {_shown(folder.path)}",
+        flush=True,
+    )
+    with ExitStack() as stack:
+        if cluster is not None:
+            stack.enter_context(Lease.acquire(cluster, run.run_id))
+        state, board = LiveState(run), FaultBoard()
+        receiver = LiveReceiver(folder.live_socket)
+        stack.enter_context(Ears(receiver, (state.absorb, _hears(board))))
+        writer = HistoryWriter(folder.history, "conductor", LiveSender(folder.live_socket))
+        stack.callback(writer.close)
+        writer.event(
+            RunStarted(at_ns=clock.now(), run_id=run.run_id, campaign=run.campaign, target=run.target)
+        )
+        metrics = stack.enter_context(serve_metrics(state, port=prepared.order.metrics_port))
+        print(f"metrics: {metrics.url}", flush=True)
+        watchers = observe.start(
+            prepared.target,
+            cluster,
+            HistoryWriter(folder.history, "watchers", LiveSender(folder.live_socket)),
+            clock,
+        )
+        stack.callback(watchers.stop)
+        stack.enter_context(_longest(prepared.plan.longest_s, stop))
+        stack.enter_context(TerminalView(state, clock, prepared.plan.longest_s, sys.stderr))
+        children = stack.enter_context(Children(folder.logs, writer, clock, _environment(folder, clock)))
+        stage = Stage(prepared, folder, run, board, writer, clock, children, stop)
+        try:
+            endings |= stage.play()
+        except HarnessError as error:
+            endings[error.code] = str(error)
+            writer.event(Note(at_ns=clock.now(), level="error", text=str(error)))
+        endings |= stage.strike()
+        if cluster is not None:
+            _audit(cluster, before, prepared, folder, writer, clock, stop)
+        if stop.asked:
+            endings[Exit.STOPPED] = stop.reason
+        writer.event(RunEnded(at_ns=clock.now(), reason=stop.reason if stop.asked else "planned"))
+    return endings
+
+
+def _judge(folder: RunFolder, run: RunInfo, endings: dict[Exit, str], stop: Stop) -> int:
+    """Judge the record, write the results, print the verdict; return the exit code."""
+    code = gravest(endings)
+    ended = msgspec.structs.replace(
+        run, wall_end=wall_time(), exit_code=int(code), exit_reason=endings.get(code, "")
+    )
+    write_run(folder.path, ended)
+    run, findings = judge_folder(folder.path)
+    report = write_results(folder.path, run, findings)
+    print_verdict(findings, run, _shown(report), sys.stdout)
+    return int(findings.verdict.exit_code)
+
+
+def _hears(board: FaultBoard) -> Callable[[Record | Second], None]:
+    def hear(message: Record | Second) -> None:
+        if isinstance(message, Record) and isinstance(message.event, FaultChanged):
+            board.absorb(message.event)
+
+    return hear
+
+
+def _audit(
+    cluster: Cluster,
+    before: frozenset[Leftover],
+    prepared: Prepared,
+    folder: RunFolder,
+    writer: HistoryWriter,
+    clock: Clock,
+    stop: Stop,
+) -> None:
+    """Wait for the windows' objects to go, and name those that stay."""
+    left = wait_for_cleanup(cluster, before, prepared.plan.campaign.drain, stop)
+    if left is None:
+        writer.event(
+            WatcherState(
+                at_ns=clock.now(), watcher=LEFTOVER_WATCH, seeing=False, detail="the cluster did not answer"
+            )
+        )
+        return
+    writer.event(WatcherState(at_ns=clock.now(), watcher=LEFTOVER_WATCH, seeing=True))
+    records = read_history(folder.history).events
+    own_jobs = frozenset(r.event.job_id for r in records if isinstance(r.event, WindowAccepted))
+    for leftover in sorted(left):
+        writer.event(as_event(leftover, own_jobs, clock.now()))
+
+
+def _environment(folder: RunFolder, clock: SystemClock) -> dict[str, str]:
+    return {**clock.environment(), "HARNESS_RUN": str(folder.path), "HARNESS_LIVE": str(folder.live_socket)}
+
+
+@contextmanager
+def _longest(longest_s: float, stop: Stop) -> Iterator[None]:
+    """Ask the run to stop when it has taken as long as it may."""
+    timer = threading.Timer(longest_s, stop.ask, [f"the longest possible duration ({longest_s:g} s) is over"])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _minutes(span_s: float) -> str:
+    return f"{int(span_s) // 60} min {int(span_s) % 60:02d} s"
+
+
+def _shown(path: Path) -> str:
+    """Return `path` as a person here would type it."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
