@@ -138,7 +138,7 @@ class Settings:
     broker_timeout_s: float = 1.0
     kubernetes_check: bool = True
     kubernetes_timeout_s: float = 1.0
-    check_reuse_s: float = 0.05
+    check_reuse_s: float = 0.1
     """How old a shared answer of a dependency may be; requests within it share one call."""
     storage_mount_path: str = "/prisma/root/recordings/segy"
     historic_rule: str = "overlap"

@@ -56,7 +56,7 @@ def initialise(pod: PodContext, folder: Path) -> None:
         command(folder, pod.ip, port, auth=False),
         env=environment(folder),
         cwd=folder,
-        preexec_fn=die_with_parent,
+        preexec_fn=die_with_parent,  # noqa: PLW1509 - a pod that has just begun has no threads
     )
     try:
         _seed(pod.ip, port, settings)
