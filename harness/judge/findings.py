@@ -96,7 +96,7 @@ class PhaseTable(Finding, frozen=True, kw_only=True):
     refused_503: int
     ratio_503: float | None
     open: Interval
-    """Lowest certain and highest possible count of open windows within the phase."""
+    """Most windows open at once within the phase: certainly `certain`, possibly `possible`."""
     windows: dict[str, int]
     """Windows that ended in this phase by how they ended: refused creates and closed windows alike."""
     frames: int

@@ -154,7 +154,7 @@ def _slots(value: Callable[[SlotsSeen], float]) -> Callable[[Portion, str], list
 MEASURES: tuple[Measure[Any], ...] = (
     Total("creates", "creates", "Answered or given-up `POST /configure`; of: one outcome.", _all_creates),
     Total("accepted", "creates", "Creates answered 200.", _creates(ACCEPTED)),
-    Total("refusals_503", "creates", "Creates answered 503.", _creates(Outcome.UNAVAILABLE_503)),
+    Total("refusals", "creates", "Creates answered 503.", _creates(Outcome.UNAVAILABLE_503)),
     Ratio("ratio_503", "share", "503s among all creates.", _creates(Outcome.UNAVAILABLE_503)),
     Total(
         "failed_creates", "creates", "Creates that ended in anything but 200 or cancelled.", _failed_creates
@@ -168,9 +168,7 @@ MEASURES: tuple[Measure[Any], ...] = (
     Quantile("create_p99", "s", "Time to a 200 (of: to another outcome), p99.", 0.99, _latencies(ACCEPTED)),
     Quantile("refusal_p95", "s", "Time to a 503, p95.", 0.95, _latencies(Outcome.UNAVAILABLE_503)),
     Quantile("refusal_p99", "s", "Time to a 503, p99.", 0.99, _latencies(Outcome.UNAVAILABLE_503)),
-    Total(
-        "windows_ended", "windows", "Accepted windows that ended well (of: one outcome).", _closed(*SUCCESSES)
-    ),
+    Total("windows", "windows", "Accepted windows that ended well (of: one outcome).", _closed(*SUCCESSES)),
     Ratio(
         "window_success", "share", "Windows that ended well among accepted and ended.", _closed(*SUCCESSES)
     ),
@@ -251,7 +249,7 @@ MEASURES: tuple[Measure[Any], ...] = (
         whole_run=True,
     ),
     Distinct(
-        "faults_not_undone",
+        "faults_not_verified",
         "faults",
         "Opened faults whose undoing was not verified; of: an experiment.",
         _entries(FaultStep.VERIFIED),

@@ -1,0 +1,120 @@
+"""What is missing from a run's record, who was blind when, who died: the grounds every other finding stands on.
+
+Called by judge. Holes make the gate on completeness fail, which no campaign can switch off. A watcher's gap is no hole (it is
+said so in the record) and is listed beside.
+"""
+
+from collections import Counter
+
+from harness.history.events import (
+    FaultChanged,
+    FaultStep,
+    ProcessEnded,
+    ProcessStarted,
+    RunStarted,
+    WatcherState,
+)
+from harness.judge.findings import Gap, ProcessDeath
+from harness.judge.record import SECOND_NS, RunRecord
+from harness.measures.catalogue import died
+
+ENTRY_STEPS = (FaultStep.OPENED, FaultStep.INJECTED, FaultStep.UNDONE, FaultStep.VERIFIED)
+PLANNED = "planned"
+
+
+def holes(record: RunRecord) -> tuple[str, ...]:
+    """Return what is missing from the record, one sentence each; empty when it is complete."""
+    return (*_damage(record), *_ends(record), *_steps(record), *_writers(record))
+
+
+def _damage(record: RunRecord) -> list[str]:
+    return [f"{d.file}: {d.what} ({d.bytes_cut} bytes cut)" for d in record.history.damage]
+
+
+def _ends(record: RunRecord) -> list[str]:
+    missing = []
+    if not any(isinstance(line.event, RunStarted) for line in record.records):
+        missing.append("the record has no start of the run")
+    if record.ended is None:
+        missing.append("the record has no end of the run: the conductor died or was killed")
+    return missing
+
+
+def _steps(record: RunRecord) -> list[str]:
+    """Every planned step that was due must have left all its fault's records."""
+    ended = record.ended
+    stopped_ns = record.end_ns if ended is None or ended.reason != PLANNED else None
+    due = Counter(
+        step.experiment
+        for step in record.run.steps
+        if stopped_ns is None or step.at_s * SECOND_NS < stopped_ns - SECOND_NS
+    )
+    missing = []
+    for experiment, times in sorted(due.items()):
+        changes = [
+            line.event
+            for line in record.records
+            if isinstance(line.event, FaultChanged) and line.event.experiment == experiment
+        ]
+        if any(change.step == FaultStep.FAILED for change in changes):
+            continue  # it says itself that it failed, which is an ending of its own
+        for step in ENTRY_STEPS:
+            found = len({change.entry for change in changes if change.step == step})
+            if found < times:
+                missing.append(
+                    f"experiment {experiment}: planned {times}, but {found} have a record of `{step}`"
+                )
+    return missing
+
+
+def _writers(record: RunRecord) -> list[str]:
+    """Every process that started must have ended, and none may have died with records unwritten."""
+    open_pids: dict[int, str] = {}
+    missing = []
+    for line in record.records:
+        event = line.event
+        if isinstance(event, ProcessStarted):
+            open_pids[event.pid] = event.process
+        elif isinstance(event, ProcessEnded):
+            open_pids.pop(event.pid, None)
+            if died(event):
+                missing.append(f"process {event.process} died with exit code {event.exit_code}")
+    missing += [f"process {name} (pid {pid}) has no end in the record" for pid, name in open_pids.items()]
+    if record.run.planned_s > 0 and not len(record.attempts.rows):
+        missing.append("the record has no attempt: the load wrote nothing")
+    return missing
+
+
+def gaps(record: RunRecord) -> tuple[Gap, ...]:
+    """Return every stretch in which a watcher said it could not see; the last one may last until the run's end."""
+    open_gaps: dict[str, WatcherState] = {}
+    found: list[Gap] = []
+    for line in record.records:
+        state = line.event
+        if not isinstance(state, WatcherState):
+            continue
+        before = open_gaps.pop(state.watcher, None)
+        if before is not None:
+            found.append(_gap(before, state.at_ns))
+        if not state.seeing:
+            open_gaps[state.watcher] = state
+    found += [_gap(state, record.end_ns) for state in open_gaps.values()]
+    return tuple(sorted((gap for gap in found if gap.to_ns > gap.from_ns), key=lambda gap: gap.from_ns))
+
+
+def _gap(state: WatcherState, to_ns: int) -> Gap:
+    return Gap(watcher=state.watcher, from_ns=state.at_ns, to_ns=to_ns, detail=state.detail)
+
+
+def deaths(record: RunRecord) -> tuple[ProcessDeath, ...]:
+    """Return the processes that ended other than planned."""
+    return tuple(
+        ProcessDeath(
+            process=line.event.process,
+            pid=line.event.pid,
+            exit_code=line.event.exit_code,
+            at_ns=line.event.at_ns,
+        )
+        for line in record.records
+        if isinstance(line.event, ProcessEnded) and died(line.event)
+    )

@@ -1,0 +1,124 @@
+"""Judge the gates of a run, and the one on the record's completeness that is always added.
+
+Called by judge. A gate looks at phases, or at an experiment's window (`fault:kill-mongo`: from injected to recovered); with
+neither it looks at everything but warm-up and drain, or at the whole run where its measure says so.
+"""
+
+import math
+from dataclasses import replace
+from typing import Any
+
+from harness.history.events import Phase
+from harness.history.run import GatePlan
+from harness.judge.faults import recoveries, windows_of
+from harness.judge.findings import FaultFinding, GateFinding, Status
+from harness.judge.record import RunRecord, Spans, joined
+from harness.judge.steps import ints
+from harness.judge.world import World
+from harness.measures.catalogue import BY_NAME
+from harness.measures.gate import OPS, gate_status
+from harness.measures.measure import Measure, Measured, measure
+from harness.measures.portion import Portion
+
+FAULT = "fault:"
+IGNORED = (Phase.WARM_UP, Phase.DRAIN)
+COMPLETENESS = GatePlan(name="the record is complete", measure="record_holes", op="==", limit=0)
+
+
+def judge_gates(
+    record: RunRecord, world: World, faults: tuple[FaultFinding, ...], holes: tuple[str, ...]
+) -> tuple[GateFinding, ...]:
+    """Return the planned gates judged, in their order, and the one on completeness last."""
+    bench = _Bench(record, world, faults, holes)
+    planned = [bench.judge(gate) for gate in record.run.gates]
+    return (*planned, bench.judge(COMPLETENESS, built_in=True))
+
+
+class _Bench:
+    def __init__(
+        self, record: RunRecord, world: World, faults: tuple[FaultFinding, ...], holes: tuple[str, ...]
+    ) -> None:
+        self._record = record
+        self._world = world
+        self._faults = faults
+        self._holes = holes
+        self._portions: dict[Spans, Portion] = {}
+
+    def judge(self, gate: GatePlan, *, built_in: bool = False) -> GateFinding:
+        definition = BY_NAME.get(gate.measure)
+        measured, why = Measured(None, 0), ""
+        if definition is None:
+            why = f"there is no measure {gate.measure!r}"
+        elif gate.op not in OPS:
+            why = f"there is no comparison {gate.op!r}"
+        else:
+            spans, why = self._spans(gate, definition)
+            if not why:
+                measured = measure(definition, [self._portion(spans)], gate.of)
+        status = gate_status(measured, gate.op, gate.limit, gate.min_samples)
+        return GateFinding(
+            name=gate.name,
+            measure=gate.measure,
+            of=gate.of,
+            during=gate.during,
+            op=gate.op,
+            limit=gate.limit,
+            min_samples=gate.min_samples,
+            status=status,
+            value=measured.value,
+            samples=measured.samples,
+            unit=definition.unit if definition else "",
+            reason=why or _reason(gate, measured, status, self._holes if built_in else ()),
+            built_in=built_in,
+        )
+
+    def _spans(self, gate: GatePlan, definition: Measure[Any]) -> tuple[Spans, str]:
+        """Return the stretches a gate looks at, or why there are none to look at."""
+        if not gate.during:
+            if definition.whole_run:
+                return self._record.whole, ""
+            return self._record.spans_of(phase for phase in Phase if phase not in IGNORED), ""
+        parts: list[tuple[int, int]] = []
+        for name in gate.during:
+            if name.startswith(FAULT):
+                experiment = name.removeprefix(FAULT)
+                acted = [fault for fault in self._faults if fault.experiment == experiment]
+                lost = [fault for fault in acted if fault.not_held_ns is not None]
+                if lost:
+                    return (
+                        (),
+                        f"{experiment} was not held: somebody else ended the fault, so it proves nothing",
+                    )
+                parts += windows_of(acted, experiment)
+            elif name in set(Phase):
+                parts += self._record.spans_of([Phase(name)])
+            else:
+                return (), f"{name!r} is neither a phase nor fault:<experiment>"
+        return joined(parts), "" if parts else f"the run has no {' or '.join(gate.during)}"
+
+    def _portion(self, spans: Spans) -> Portion:
+        if spans not in self._portions:
+            from_ns, to_ns = ints(span[0] for span in spans), ints(span[1] - 1 for span in spans)
+            windows = self._world.windows
+            self._portions[spans] = replace(
+                self._record.portion(spans),
+                open_certain=int(windows.certain.highest(from_ns, to_ns).max()) if spans else None,
+                open_possible=int(windows.possible.highest(from_ns, to_ns).max()) if spans else None,
+                recoveries=recoveries(self._faults),
+                holes=self._holes,
+            )
+        return self._portions[spans]
+
+
+def _reason(gate: GatePlan, measured: Measured, status: Status, missing: tuple[str, ...]) -> str:
+    where = f" during {', '.join(gate.during)}" if gate.during else ""
+    what = f"{gate.measure} of {gate.of}" if gate.of else gate.measure
+    if status == Status.UNJUDGED:
+        need = max(1, gate.min_samples)
+        return f"{what}{where}: {measured.samples} samples, {need} needed to judge"
+    said = f"{what}{where} is {_shown(measured.value)}, must be {gate.op} {gate.limit:g} ({measured.samples} samples)"
+    return f"{said}: {'; '.join(missing)}" if missing else said
+
+
+def _shown(value: float | None) -> str:
+    return "never" if value is not None and math.isinf(value) else f"{value:.6g}"

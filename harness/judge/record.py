@@ -1,0 +1,155 @@
+"""A run's record in the arrays and spans that judging works on: creates, frames, phases, the last instant.
+
+Called by everything in this package that makes a table. It also cuts portions for the measures: one rule for what belongs
+to a stretch of time (an attempt belongs to the instant its outcome was known).
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.history.events import Phase, PhaseChanged, Record, RunEnded
+from harness.history.reader import History, Samples
+from harness.history.run import RunInfo
+from harness.history.samples import ATTEMPTS, FRAMES, Rows
+from harness.judge.findings import PhaseSpan
+from harness.judge.steps import Ints, ints
+from harness.measures.portion import CONFIGURE, Portion, of_samples
+
+SECOND_NS = 1_000_000_000
+Spans = tuple[tuple[int, int], ...]
+"""Stretches of time [from, to), not overlapping, in order."""
+PHASES = tuple(Phase)
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One run: what it was, what was recorded, and both in arrays."""
+
+    run: RunInfo
+    history: History
+
+    @property
+    def records(self) -> tuple[Record, ...]:
+        """All events, in order of time."""
+        return self.history.events
+
+    @cached_property
+    def attempts(self) -> Samples:
+        """Every HTTP attempt."""
+        return self.history.samples.get(ATTEMPTS.name) or Samples(ATTEMPTS, np.empty(0, ATTEMPTS.dtype), ())
+
+    @cached_property
+    def frames(self) -> Rows:
+        """Every frame."""
+        found = self.history.samples.get(FRAMES.name)
+        return np.empty(0, FRAMES.dtype) if found is None else found.rows
+
+    @cached_property
+    def creates(self) -> Rows:
+        """Every `POST /configure`, by the instant its outcome was known."""
+        rows = self.attempts.rows
+        chosen = rows[rows["operation"] == self.attempts.number(CONFIGURE)]
+        ordered: Rows = chosen[np.argsort(chosen["done_ns"], kind="stable")]
+        return ordered
+
+    @cached_property
+    def ended(self) -> RunEnded | None:
+        """The run's end as the conductor wrote it."""
+        return next((r.event for r in reversed(self.records) if isinstance(r.event, RunEnded)), None)
+
+    @cached_property
+    def end_ns(self) -> int:
+        """The run's last instant: whatever was recorded last."""
+        last = [record.event.at_ns for record in self.records[-1:]]
+        last += [int(self.attempts.rows["done_ns"].max())] if len(self.attempts.rows) else []
+        last += [int(self.frames["at_ns"].max())] if len(self.frames) else []
+        return max(last, default=0)
+
+    # --- phases -----------------------------------------------------------------------------------
+
+    @cached_property
+    def phases(self) -> tuple[PhaseSpan, ...]:
+        """The run's stretches, without holes; before the first change it is warming up."""
+        spans: list[PhaseSpan] = []
+        phase, step, from_ns = Phase.WARM_UP, "", 0
+        for record in self.records:
+            change = record.event
+            if isinstance(change, PhaseChanged):
+                if change.at_ns > from_ns:
+                    spans.append(PhaseSpan(phase=phase, step=step, from_ns=from_ns, to_ns=change.at_ns))
+                phase, step, from_ns = change.phase, change.step, max(change.at_ns, from_ns)
+        spans.append(PhaseSpan(phase=phase, step=step, from_ns=from_ns, to_ns=max(self.end_ns + 1, from_ns)))
+        return tuple(spans)
+
+    def phase_index(self, at_ns: Ints) -> Ints:
+        """Return the phase at each instant, as an index into `PHASES`."""
+        edges = ints(span.from_ns for span in self.phases[1:])
+        numbers = ints(PHASES.index(span.phase) for span in self.phases)
+        found: Ints = numbers[np.searchsorted(edges, at_ns, side="right")]
+        return found
+
+    def spans_of(self, phases: Iterable[Phase]) -> Spans:
+        """Return the stretches of the run in any of `phases`."""
+        wanted = set(phases)
+        return joined((span.from_ns, span.to_ns) for span in self.phases if span.phase in wanted)
+
+    @property
+    def whole(self) -> Spans:
+        """The whole run."""
+        return ((0, self.end_ns + 1),)
+
+    # --- portions ---------------------------------------------------------------------------------
+
+    def portion(self, spans: Spans) -> Portion:
+        """Return what happened within `spans`: samples and events."""
+        rows = self.attempts.rows
+        portion = of_samples(
+            self.attempts,
+            rows[within(rows["done_ns"], spans)],
+            self.frames[within(self.frames["at_ns"], spans)],
+        )
+        chosen = within(self._event_ns, spans)
+        events = tuple(self.records[i] for i in np.flatnonzero(chosen))
+        return Portion(
+            attempts=portion.attempts,
+            latencies_ns=portion.latencies_ns,
+            frames=portion.frames,
+            rows=portion.rows,
+            bytes=portion.bytes,
+            lags_ns=portion.lags_ns,
+            lag_max_ns=portion.lag_max_ns,
+            records=events,
+        )
+
+    @cached_property
+    def _event_ns(self) -> Ints:
+        return ints(record.event.at_ns for record in self.records)
+
+
+def within(at_ns: Ints, spans: Spans) -> NDArray[np.bool_]:
+    """Say of each instant whether it lies in one of the spans."""
+    edges = ints(edge for span in spans for edge in span)
+    inside: NDArray[np.bool_] = np.searchsorted(edges, at_ns, side="right") % 2 == 1
+    return inside
+
+
+def joined(spans: Iterable[tuple[int, int]]) -> Spans:
+    """Return spans in order with overlapping and touching ones made one, empty ones left out."""
+    result: list[tuple[int, int]] = []
+    for from_ns, to_ns in sorted(span for span in spans if span[1] > span[0]):
+        if result and from_ns <= result[-1][1]:
+            result[-1] = (result[-1][0], max(result[-1][1], to_ns))
+        else:
+            result.append((from_ns, to_ns))
+    return tuple(result)
+
+
+def outcome_counts(creates: Rows, texts: tuple[str, ...]) -> dict[str, int]:
+    """Count creates by outcome, in the outcomes' alphabetical order."""
+    numbers, counts = np.unique(creates["outcome"], return_counts=True)
+    named = {texts[int(number)]: int(count) for number, count in zip(numbers, counts, strict=True)}
+    return dict(sorted(named.items()))

@@ -1,0 +1,205 @@
+"""Every window of a run: own, own-unknown or foreign, and the intervals in which it was certainly and possibly open.
+
+A window is *open* while it holds a slot. Certainly: from its first own frame until the client closed it, and while its Service
+was seen in the cluster. Possibly: from the instant its create was sent until its slot was seen given back (without sight:
+until `RELEASE_NS` after the client closed it). Reads client outcomes and observations, never what was injected.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness.history.events import (
+    FirstFrame,
+    Outcome,
+    PodSeen,
+    Record,
+    ServiceSeen,
+    WatcherState,
+    WindowAccepted,
+    WindowClosed,
+    WindowUnknown,
+)
+from harness.history.reader import Samples
+from harness.history.samples import ACCEPTED
+from harness.judge.steps import Ints, Steps, ints
+from harness.measures.portion import CONFIGURE
+
+RELEASE_NS = 180_000_000_000
+"""Without sight of the cluster a closed window may hold its slot for this long; the longest documented end is 180 s."""
+WATCH_LAG_NS = 1_000_000_000
+"""How much later than it happened the end of an object may be seen."""
+FOUND_NS = 10_000_000_000
+"""A window of ours whose answer was lost shows in the cluster within this time after the client gave up."""
+SLOTS_WATCHER = "services"
+
+Intervals = list[tuple[int, int]]
+
+
+@dataclass(slots=True)
+class Window:
+    """One own window whose create was accepted, or whose answer was lost."""
+
+    number: int
+    job_id: str
+    sent_ns: int
+    accepted_ns: int | None
+    first_frame_ns: int | None = None
+    closed_ns: int | None = None
+    outcome: Outcome | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """All windows, and the two counts of open ones."""
+
+    own: tuple[Window, ...]
+    unknown: tuple[Window, ...]
+    found: dict[int, str]
+    """Own-unknown windows by number, and the job in the cluster that may be theirs."""
+    foreign: frozenset[str] | None
+    """Jobs in the cluster that no request of ours explains; None without sight of the cluster."""
+    certain: Steps
+    possible: Steps
+
+
+def find_windows(records: Sequence[Record], attempts: Samples, blind: Steps, end_ns: int) -> Windows:
+    """Tell the windows apart and count the open ones; `blind` is 1 while the Services' watcher could not see."""
+    own, unknown, refused = _own(records, attempts)
+    held, sighted = _held(records, end_ns)
+    by_job = {window.job_id: window for window in own if window.job_id}
+    found = _match(unknown, held, by_job, blind)
+    strangers = frozenset(held) - set(by_job) - set(found.values())
+    certain: Intervals = []
+    possible: Intervals = list(refused)
+    for window in own:
+        seen = held.get(window.job_id)
+        sure = _certain(window, seen, blind, end_ns)
+        certain += sure
+        possible.append(_possible(window, seen, sure, sighted=sighted, end_ns=end_ns))
+    for window in unknown:
+        seen = held.get(found.get(window.number, ""))
+        sure = _cut(seen, blind) if seen else []
+        certain += sure
+        possible.append(_possible(window, seen, sure, sighted=sighted, end_ns=end_ns))
+    for job in strangers:
+        certain += _cut(held[job], blind)
+        possible.append(held[job])
+    return Windows(
+        tuple(own), tuple(unknown), found, strangers if sighted else None, _count(certain), _count(possible)
+    )
+
+
+def _own(records: Sequence[Record], attempts: Samples) -> tuple[list[Window], list[Window], Intervals]:
+    """Return the accepted windows, the ones without an answer, and the intervals in which refused ones were decided."""
+    rows = attempts.rows
+    creates = rows[(rows["operation"] == attempts.number(CONFIGURE)) & (rows["window"] > 0)]
+    sent = dict(zip(creates["window"].tolist(), creates["sent_ns"].tolist(), strict=True))
+    accepted: dict[int, Window] = {}
+    lost: dict[int, Window] = {}
+    for record in records:
+        event = record.event
+        if isinstance(event, WindowAccepted):
+            start_ns = sent.get(event.window, event.at_ns - event.latency_ns)
+            accepted[event.window] = Window(event.window, event.job_id, start_ns, event.at_ns)
+        elif isinstance(event, WindowUnknown):
+            lost[event.window] = Window(event.window, "", sent.get(event.window, event.at_ns), None)
+            lost[event.window].closed_ns = event.at_ns
+        elif isinstance(event, FirstFrame) and event.window in accepted:
+            accepted[event.window].first_frame_ns = event.at_ns
+        elif isinstance(event, WindowClosed) and event.window in accepted:
+            accepted[event.window].closed_ns = event.at_ns
+            accepted[event.window].outcome = event.outcome
+    told = np.isin(creates["window"], ints([*accepted, *lost]))
+    rest = creates[~told & (creates["outcome"] != attempts.number(ACCEPTED))]
+    refused = list(zip(rest["sent_ns"].tolist(), rest["done_ns"].tolist(), strict=True))
+    return list(accepted.values()), list(lost.values()), refused
+
+
+def _held(records: Sequence[Record], end_ns: int) -> tuple[dict[str, tuple[int, int]], bool]:
+    """Return when each job in the cluster held a slot, and whether the cluster was seen at all.
+
+    A Service is a held slot. Where Services may not be watched, a stream pod that has not ended stands for one.
+    """
+    sighted = any(
+        isinstance(record.event, WatcherState)
+        and record.event.watcher == SLOTS_WATCHER
+        and record.event.seeing
+        for record in records
+    )
+    spans: dict[str, tuple[int, int]] = {}
+    for record in records:
+        event = record.event
+        if isinstance(event, ServiceSeen):
+            sighted, holds = True, event.exists
+        elif isinstance(event, PodSeen) and event.role == "stream" and not sighted:
+            holds = event.exists and event.phase in ("Pending", "Running")
+        else:
+            continue
+        if not event.job_id:
+            continue
+        if holds:
+            spans[event.job_id] = (spans.get(event.job_id, (event.at_ns, 0))[0], end_ns)
+        elif event.job_id in spans:
+            spans[event.job_id] = (spans[event.job_id][0], event.at_ns)
+    return spans, sighted or bool(spans)
+
+
+def _match(
+    unknown: list[Window], held: dict[str, tuple[int, int]], by_job: dict[str, Window], blind: Steps
+) -> dict[int, str]:
+    """Give each window without an answer the first job nobody claims that appeared while it may have been made."""
+    free = sorted((span[0], job) for job, span in held.items() if job not in by_job)
+    found: dict[int, str] = {}
+    for window in sorted(unknown, key=lambda window: window.sent_ns):
+        until_ns = (window.closed_ns or window.sent_ns) + FOUND_NS
+        for candidate in free:
+            if window.sent_ns <= candidate[0] <= until_ns:
+                found[window.number] = candidate[1]
+                free.remove(candidate)
+                break
+    return found
+
+
+def _cut(seen: tuple[int, int], blind: Steps) -> Intervals:
+    """Return when a slot was certainly held: seen, less the lag of the watch, less the blind spot its end may lie in."""
+    start_ns, end_ns = seen[0], seen[1] - WATCH_LAG_NS
+    index = int(blind.index(ints([end_ns]))[0])
+    if blind.values[index] == 1:
+        end_ns = int(blind.at_ns[index - 1]) if index else start_ns
+    return [(start_ns, end_ns)] if end_ns > start_ns else []
+
+
+def _certain(window: Window, seen: tuple[int, int] | None, blind: Steps, end_ns: int) -> Intervals:
+    parts = _cut(seen, blind) if seen else []
+    if window.first_frame_ns is not None:
+        closed_ns = end_ns if window.closed_ns is None else window.closed_ns
+        if closed_ns > window.first_frame_ns:
+            parts.append((window.first_frame_ns, closed_ns))
+    if len(parts) == 2 and max(parts[0][0], parts[1][0]) <= min(parts[0][1], parts[1][1]):
+        return [(min(parts[0][0], parts[1][0]), max(parts[0][1], parts[1][1]))]
+    return parts
+
+
+def _possible(
+    window: Window, seen: tuple[int, int] | None, sure: Intervals, *, sighted: bool, end_ns: int
+) -> tuple[int, int]:
+    closed_ns = end_ns if window.closed_ns is None else window.closed_ns
+    if seen:
+        until_ns = seen[1]
+    elif not sighted:
+        until_ns = closed_ns + RELEASE_NS
+    else:  # never seen in the cluster, though it was looked at: an answer that was lost, or a watch that lags
+        until_ns = closed_ns + FOUND_NS
+    ends = [until_ns, closed_ns, *(end for _, end in sure)]
+    starts = [window.sent_ns, *(start for start, _ in sure)]
+    return min(starts), min(max(ends), max(end_ns, closed_ns))
+
+
+def _count(intervals: Intervals) -> Steps:
+    return Steps.counting(_column(intervals, 0), _column(intervals, 1))
+
+
+def _column(intervals: Intervals, which: int) -> Ints:
+    return ints(interval[which] for interval in intervals)

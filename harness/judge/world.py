@@ -1,0 +1,224 @@
+"""What was so at an instant, as far as anybody saw: the world as watchers and clients observed it.
+
+Built once per run from observations and client outcomes only; it knows nothing of faults that were injected, and no module it
+imports does. Answers are three-valued: a watcher's blind spot makes `UNKNOWN`, never `no`. Context and blame ask it; the
+tables of seconds read its step functions.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from harness.history.events import (
+    DependencySeen,
+    FirstFrame,
+    LoadState,
+    NodeSeen,
+    PodSeen,
+    Record,
+    ServiceSeen,
+    SharesSeen,
+    SlotsSeen,
+    WatcherState,
+    WindowAccepted,
+    WindowClosed,
+    WindowReady,
+    WindowUnknown,
+)
+from harness.history.reader import Samples
+from harness.judge.steps import Ints, Steps, ints
+from harness.judge.windows import SLOTS_WATCHER, Windows, find_windows
+
+UNKNOWN = -1
+DOWN = 0
+UP = 1
+
+OBSERVATIONS = (
+    DependencySeen,
+    FirstFrame,
+    LoadState,
+    NodeSeen,
+    PodSeen,
+    ServiceSeen,
+    SharesSeen,
+    SlotsSeen,
+    WatcherState,
+    WindowAccepted,
+    WindowClosed,
+    WindowReady,
+    WindowUnknown,
+)
+"""All a world is made of; every other kind of event is taken out before anything is looked at."""
+
+DEPENDENCIES = ("focus_server", "kubernetes_api", "mongodb", "broker", "fibre")
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A step function, and for each of its values the identity of the record it comes from."""
+
+    steps: Steps
+    ids: tuple[str, ...]
+
+    def evidence(self, at_ns: int) -> str:
+        """Return the identity of the record that tells the value at `at_ns`; empty if there is none."""
+        index = int(self.steps.index(ints([at_ns]))[0])
+        return self.ids[index - 1] if index else ""
+
+
+class World:
+    """The observed run. Instants are nanoseconds since the run's start; `end_ns` is its last instant."""
+
+    def __init__(self, records: Sequence[Record], attempts: Samples, end_ns: int) -> None:
+        self._records = [record for record in records if isinstance(record.event, OBSERVATIONS)]
+        self._attempts = attempts
+        self.end_ns = end_ns
+
+    # --- who could see ----------------------------------------------------------------------------
+
+    @cached_property
+    def blind(self) -> dict[str, Steps]:
+        """Per watcher: 1 while it could not see, 0 while it could; before its first word it could not."""
+        states: dict[str, list[tuple[int, int]]] = {}
+        for record in self._records:
+            if isinstance(record.event, WatcherState):
+                state = record.event
+                states.setdefault(state.watcher, []).append((state.at_ns, int(not state.seeing)))
+        return {watcher: Steps.of(changes, 1) for watcher, changes in sorted(states.items())}
+
+    def blind_at(self, watcher: str, from_ns: Ints, to_ns: Ints) -> Ints:
+        """Return 1 for each interval in which `watcher` could not see all the time (or never was there)."""
+        steps = self.blind.get(watcher)
+        return np.ones(len(from_ns), dtype=np.int64) if steps is None else steps.highest(from_ns, to_ns)
+
+    # --- windows ----------------------------------------------------------------------------------
+
+    @cached_property
+    def windows(self) -> Windows:
+        """Every window, and the two counts of open ones."""
+        blind = self.blind.get(SLOTS_WATCHER, Steps.of([], 1))
+        return find_windows(self._records, self._attempts, blind, self.end_ns)
+
+    # --- shares and dependencies ------------------------------------------------------------------
+
+    @cached_property
+    def free_shares(self) -> Seen:
+        """Free GPU shares on all registered workers; `UNKNOWN` before the first sight."""
+        return self._seen(SharesSeen, lambda event: event.free)
+
+    @cached_property
+    def free_schedulable(self) -> Seen:
+        """Free GPU shares on Ready and schedulable workers; `UNKNOWN` before the first sight."""
+        return self._seen(SharesSeen, lambda event: event.free_schedulable)
+
+    @cached_property
+    def dependencies(self) -> dict[str, Seen]:
+        """Per dependency: UP, DOWN or (before its first sight) UNKNOWN."""
+        return {
+            name: self._seen(
+                DependencySeen, lambda event: int(event.up), lambda event, name=name: event.dependency == name
+            )
+            for name in DEPENDENCIES
+        }
+
+    @cached_property
+    def focus_pods(self) -> Seen:
+        """How many Focus Server pods are Ready; `UNKNOWN` before the first sight."""
+        return self._ready_pods("focus_server")
+
+    @cached_property
+    def mongodb_pods(self) -> Seen:
+        """How many MongoDB pods are Ready; `UNKNOWN` before the first sight."""
+        return self._ready_pods("mongodb")
+
+    @cached_property
+    def usable_workers(self) -> Seen:
+        """How many workers are Ready and schedulable; `UNKNOWN` before the first sight."""
+        usable: dict[str, bool] = {}
+        changes: list[tuple[int, int, str]] = []
+        for record in self._records:
+            event = record.event
+            if isinstance(event, NodeSeen) and event.worker:
+                usable[event.node] = event.exists and event.ready == "True" and not event.unschedulable
+                changes.append((event.at_ns, sum(usable.values()), identity(record)))
+        return _seen(changes)
+
+    # --- the three counts -------------------------------------------------------------------------
+
+    @cached_property
+    def streams(self) -> Steps:
+        """Own windows with a live stream, as all engines together count them; `UNKNOWN` before their first word."""
+        latest: dict[str, int] = {}
+        changes = []
+        for record in self._records:
+            if isinstance(record.event, LoadState):
+                latest[record.writer] = record.event.streams_open
+                changes.append((record.event.at_ns, sum(latest.values())))
+        return Steps.of(changes, UNKNOWN)
+
+    @cached_property
+    def pods(self) -> Steps:
+        """Running stream pods; `UNKNOWN` before the first sight and while the pods' watcher is blind."""
+        return self._slots(lambda event: event.running_pods, "pods")
+
+    @cached_property
+    def slots(self) -> Steps:
+        """Held slots; `UNKNOWN` before the first sight and while the Services' watcher is blind."""
+        return self._slots(lambda event: event.slots, SLOTS_WATCHER)
+
+    @cached_property
+    def foreign(self) -> Steps:
+        """Slots held by others, by the cluster's count; `UNKNOWN` as for slots."""
+        return self._slots(lambda event: event.foreign, SLOTS_WATCHER)
+
+    def _slots(self, value: Callable[[SlotsSeen], int], watcher: str) -> Steps:
+        changes = [
+            (record.event.at_ns, value(record.event))
+            for record in self._records
+            if isinstance(record.event, SlotsSeen)
+        ]
+        return _masked(Steps.of(changes, UNKNOWN), self.blind.get(watcher))
+
+    def _seen(
+        self,
+        kind: type[SharesSeen] | type[DependencySeen],
+        value: Callable[..., int],
+        wanted: Callable[..., bool] = lambda _event: True,
+    ) -> Seen:
+        return _seen(
+            (record.event.at_ns, value(record.event), identity(record))
+            for record in self._records
+            if isinstance(record.event, kind) and wanted(record.event)
+        )
+
+    def _ready_pods(self, role: str) -> Seen:
+        ready: dict[str, bool] = {}
+        changes: list[tuple[int, int, str]] = []
+        for record in self._records:
+            event = record.event
+            if isinstance(event, PodSeen) and event.role == role:
+                ready[event.pod] = event.exists and event.ready and not event.terminating
+                changes.append((event.at_ns, sum(ready.values()), identity(record)))
+        return _seen(changes)
+
+
+def identity(record: Record) -> str:
+    """Return a record's identity."""
+    return f"{record.writer}:{record.seq}"
+
+
+def _seen(changes: Iterable[tuple[int, int, str]]) -> Seen:
+    told = list(changes)
+    steps = Steps.of(((at, value) for at, value, _ in told), UNKNOWN)
+    return Seen(steps, tuple(told[int(i)][2] for i in steps.order))
+
+
+def _masked(steps: Steps, blind: Steps | None) -> Steps:
+    """Make a step function UNKNOWN while `blind` is 1."""
+    if blind is None:
+        return steps
+    at_ns = np.union1d(steps.at_ns, blind.at_ns)
+    values = np.where(blind.at(at_ns) == 1, UNKNOWN, steps.at(at_ns))
+    return Steps(at_ns, values, UNKNOWN)
