@@ -1,0 +1,23 @@
+"""`python -m harness.engine --fd N`: an engine for the process that holds the other end of socket N. Not started by hand."""
+
+import argparse
+import gc
+import sys
+
+import uvloop
+
+from harness.engine.service import serve
+
+
+def main() -> int:
+    """Run an engine until it is drained or its parent is gone."""
+    parser = argparse.ArgumentParser(prog="python -m harness.engine", description=__doc__)
+    parser.add_argument("--fd", type=int, required=True, help="an inherited Unix stream socket")
+    fd: int = parser.parse_args().fd
+    gc.collect()
+    gc.freeze()  # what is imported by now stays: collections then look only at windows
+    return int(uvloop.run(serve(fd)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

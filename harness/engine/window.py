@@ -1,0 +1,284 @@
+"""The life of one window: ask for it, wait until its stream is ready, read every stream for a while, close it.
+
+Success is the first frame of the window's own job, never the 200 alone. Nothing is retried: whatever happens ends the window,
+with exactly one `Outcome`. Called by the service, one task per window; cancelling the task closes the window.
+"""
+
+import asyncio
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from harness.engine.purse import Purse, Spent, Wait
+from harness.engine.reading import Reading, Verdict
+from harness.engine.record import Recorder
+from harness.engine.watermark import Range, Watermarks
+from harness.focus.answers import ConfigureResponse
+from harness.focus.api import AsyncFocusServerAPI
+from harness.focus.endpoint import Timeouts
+from harness.focus.outcomes import POSSIBLY_OPEN, CallFailed
+from harness.focus.request import ConfigureRequest
+from harness.focus.seam import Answered, Ended, Exhausted, First, Payload, Play, Ready, Told
+from harness.focus.stream import StreamChannel
+from harness.history.events import (
+    FirstFrame,
+    Outcome,
+    WindowAccepted,
+    WindowClosed,
+    WindowReady,
+    WindowUnknown,
+)
+
+
+@dataclass(slots=True)
+class Stage:
+    """What all windows of an engine share."""
+
+    api: AsyncFocusServerAPI
+    payload: Payload
+    purse: Purse
+    marks: Watermarks
+    record: Recorder
+    creates: asyncio.Semaphore
+    tell: Callable[[Told], None]
+    base: int = 0
+
+
+class BudgetSpent(Exception):
+    """The budget allows no further create."""
+
+    def __init__(self, spent: Spent) -> None:
+        super().__init__(spent.text)
+        self.spent = spent
+
+
+class Window:
+    """One window from its create to its end."""
+
+    def __init__(self, ask: Play, stage: Stage) -> None:
+        self._ask = ask
+        self._stage = stage
+        self._number = stage.base + ask.window
+        self._sent_ns = 0
+        self._accepted_ns = 0
+        self._ready_ns = 0
+        self._first_ns = 0
+        self._response: ConfigureResponse | None = None
+        self._reading: Reading | None = None
+
+    async def play(self) -> None:
+        """Play the window to its end and tell what became of it."""
+        mark = self._stage.marks.take()
+        try:
+            verdict = await self._played(mark)
+        except asyncio.CancelledError:  # closed from outside before anything was asked
+            verdict = Verdict(Outcome.CANCELLED, "closed before it was asked for")
+        except BudgetSpent as error:
+            self._stage.tell(Exhausted(limit=error.spent.limit, text=error.spent.text))
+            verdict = Verdict(Outcome.CANCELLED, error.spent.text)
+        finally:
+            self._stage.marks.give_back(mark)
+        self._ended(verdict)
+
+    async def _played(self, mark: Range) -> Verdict:
+        await self._turn()
+        try:
+            try:
+                refusal = await self._create(mark)
+            finally:
+                self._count("creates", -1)
+                self._stage.creates.release()
+            return Verdict(refusal) if refusal else await self._streamed(mark)
+        finally:
+            self._stage.purse.closed()
+
+    async def _turn(self) -> None:
+        """Wait until this create may be sent: a place among the creates in flight, and the budget's word."""
+        creates, purse, record = self._stage.creates, self._stage.purse, self._stage.record
+        await creates.acquire()
+        try:
+            while isinstance(answer := purse.ask(time.monotonic_ns()), Wait):
+                if answer.limit == "max_open_windows":
+                    record.note_once("warning", f"budget {answer.limit} is reached; further windows wait")
+                await asyncio.sleep(answer.ns / 1e9)
+        except BaseException:
+            creates.release()
+            raise
+        if isinstance(answer, Spent):
+            creates.release()
+            record.note_once("warning", answer.text)
+            raise BudgetSpent(answer)
+        self._count("creates", 1)
+
+    async def _create(self, mark: Range) -> Outcome | None:
+        """Send the one create; return how it failed, or None with `_response` set."""
+        stage, request_id = self._stage, uuid.uuid4().hex
+        self._sent_ns = sent_ns = time.monotonic_ns()
+        outcome: Outcome | None = None
+        status = 0
+        try:
+            request = self._request(mark)
+            self._response = await stage.api.configure_streaming_job(request, request_id, self._number)
+        except CallFailed as error:
+            outcome, status = error.outcome, error.status
+        except asyncio.CancelledError:
+            outcome = Outcome.CANCELLED
+        done_ns = time.monotonic_ns()
+        if outcome is None or outcome in POSSIBLY_OPEN:
+            stage.purse.made()
+        else:
+            stage.purse.refused()
+        if outcome in POSSIBLY_OPEN:
+            stage.record.unknown += 1
+            stage.record.event(
+                WindowUnknown(
+                    at_ns=stage.record.run_ns(done_ns),
+                    window=self._number,
+                    outcome=outcome or Outcome.UNKNOWN,
+                    request_id=request_id,
+                )
+            )
+        elif self._response is not None:
+            self._accepted(self._response, sent_ns, done_ns)
+        stage.tell(
+            Answered(
+                window=self._ask.window,
+                outcome=outcome,
+                status=200 if outcome is None else status,
+                latency_ns=done_ns - sent_ns,
+            )
+        )
+        return outcome
+
+    def _request(self, mark: Range) -> ConfigureRequest:
+        payload = self._stage.payload
+        return ConfigureRequest(
+            channel_min=mark[0],
+            channel_max=mark[1],
+            duration_s=payload.duration_s,
+            nfft=payload.nfft,
+            height=payload.height,
+            frequency_min_hz=payload.frequency_min_hz,
+            frequency_max_hz=payload.frequency_max_hz,
+            view_type=payload.view_type,
+            start_s=self._ask.start_s,
+            end_s=self._ask.end_s,
+        )
+
+    def _accepted(self, response: ConfigureResponse, sent_ns: int, done_ns: int) -> None:
+        record = self._stage.record
+        self._accepted_ns = done_ns
+        record.drift(response.drift, f"job {response.job_id}")
+        record.event(
+            WindowAccepted(
+                at_ns=record.run_ns(done_ns),
+                window=self._number,
+                job_id=response.job_id,
+                streams=response.streams,
+                latency_ns=done_ns - sent_ns,
+                address=response.address,
+            )
+        )
+
+    async def _streamed(self, mark: Range) -> Verdict:
+        """Wait for the stream and read it; a cancellation is the planned end of whatever has begun."""
+        response = self._response
+        if response is None:
+            raise RuntimeError("a window without an answer cannot stream")
+        self._count(counted := "opening", 1)
+        channel = StreamChannel(response.address)
+        try:
+            try:
+                async with asyncio.timeout(self._timeouts.ready_s):
+                    await channel.ready()
+            except TimeoutError:
+                return Verdict(
+                    Outcome.PENDING_NO_START,
+                    f"{response.address} not ready within {self._timeouts.ready_s:g} s",
+                )
+            self._is_ready(response)
+            self._count(counted, -1)
+            self._count(counted := "streaming", 1)
+            self._reading = Reading(
+                channel,
+                response,
+                mark,
+                window=self._number,
+                live=self._ask.start_s is None,
+                asked_ns=self._sent_ns,
+                record=self._stage.record,
+                first=self._is_first,
+            )
+            return await self._reading.held(self._timeouts.first_frame_s, self._ask.hold_s)
+        except asyncio.CancelledError:
+            if self._first_ns:
+                return Verdict(Outcome.STREAMING, "closed before its planned end")
+            return Verdict(Outcome.CANCELLED, "closed before its first frame")
+        finally:
+            self._count(counted, -1)
+            await channel.close()
+
+    def _is_ready(self, response: ConfigureResponse) -> None:
+        record = self._stage.record
+        self._ready_ns = time.monotonic_ns()
+        since_ns = self._ready_ns - self._accepted_ns
+        record.event(
+            WindowReady(
+                at_ns=record.run_ns(self._ready_ns),
+                window=self._number,
+                job_id=response.job_id,
+                since_accept_ns=since_ns,
+            )
+        )
+        self._stage.tell(Ready(window=self._ask.window, since_accept_ns=since_ns))
+
+    def _is_first(self, at_ns: int) -> None:
+        record, self._first_ns = self._stage.record, at_ns
+        job_id = self._response.job_id if self._response else ""
+        since_ns = at_ns - self._accepted_ns
+        record.event(
+            FirstFrame(
+                at_ns=record.run_ns(at_ns), window=self._number, job_id=job_id, since_accept_ns=since_ns
+            )
+        )
+        self._stage.tell(First(window=self._ask.window, since_accept_ns=since_ns))
+
+    def _ended(self, verdict: Verdict) -> None:
+        record, now_ns = self._stage.record, time.monotonic_ns()
+        reading = self._reading
+        if self._response is not None:
+            record.event(
+                WindowClosed(
+                    at_ns=record.run_ns(now_ns),
+                    window=self._number,
+                    job_id=self._response.job_id,
+                    outcome=verdict.outcome,
+                    frames=reading.frames if reading else 0,
+                    rows=reading.rows if reading else 0,
+                    bytes=reading.bytes if reading else 0,
+                    detail=verdict.detail,
+                )
+            )
+        self._stage.tell(
+            Ended(
+                window=self._ask.window,
+                outcome=verdict.outcome,
+                accepted=self._response is not None,
+                ready=self._ready_ns > 0,
+                first=self._first_ns > 0,
+                since_accept_ns=now_ns - self._accepted_ns if self._accepted_ns else 0,
+                streamed_ns=now_ns - self._ready_ns if self._ready_ns else 0,
+                frames=reading.frames if reading else 0,
+                bytes=reading.bytes if reading else 0,
+                detail=verdict.detail,
+            )
+        )
+
+    def _count(self, what: str, by: int) -> None:
+        record = self._stage.record
+        setattr(record, what, getattr(record, what) + by)
+
+    @property
+    def _timeouts(self) -> Timeouts:
+        return self._stage.api.endpoint.timeouts

@@ -1,0 +1,95 @@
+"""A window's gRPC channel: dial, wait until it is ready, read its streams as raw messages. Used by the engine, in one event loop.
+
+One channel per window with a connection of its own: gRPC would share connections between channels to one address, and a reused
+port would then be answered by the job that had it before. Connecting is repeated by gRPC while the window starts (refused right
+after a 200 is normal); a call is never repeated.
+"""
+
+from typing import Any, Protocol, cast
+
+import grpc
+import grpc.aio
+
+METHOD = "/pandadatastream.DataStreamService/StreamData"
+MESSAGE_LIMIT = 50 << 20
+
+OPTIONS: tuple[tuple[str, int], ...] = (
+    ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.max_receive_message_length", MESSAGE_LIMIT),
+    ("grpc.max_send_message_length", MESSAGE_LIMIT),
+    ("grpc.enable_retries", 0),
+    ("grpc.enable_http_proxy", 0),
+    ("grpc.service_config_disable_resolution", 1),
+    # A job needs seconds to listen; the default back-off (1 s growing to 120 s) would be measured instead of the server.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 2000),
+    ("grpc.max_reconnect_backoff_ms", 250),
+    # A frozen pod acknowledges no ping: the stream is broken 10 s later instead of never.
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+)
+
+
+class Call(Protocol):
+    """One stream being read: the part of gRPC's call object that is used."""
+
+    async def read(self) -> Any: ...
+    async def code(self) -> Any: ...
+    async def details(self) -> str | None: ...
+    def cancel(self) -> bool: ...
+
+
+class StreamEnd(Exception):
+    """A stream ended; `code` is gRPC's name for how (`OK` for a proper end)."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(f"{code}: {detail}" if detail else code)
+        self.code = code
+        self.detail = detail
+
+
+class StreamChannel:
+    """The connection to one window's stream server."""
+
+    def __init__(self, address: str) -> None:
+        self._channel = grpc.aio.insecure_channel(address, options=OPTIONS)
+        self._method = self._channel.unary_stream(METHOD, request_serializer=None, response_deserializer=None)
+
+    async def ready(self) -> None:
+        """Return when the server speaks gRPC; the caller bounds the wait."""
+        await self._channel.channel_ready()
+
+    def open(self, stream: int, deadline_s: float) -> Call:
+        """Start reading stream number `stream`; `deadline_s` is a last resort, the reader ends it before."""
+        return cast("Call", self._method(_request(stream), timeout=deadline_s))
+
+    async def close(self) -> None:
+        """End every call and the connection."""
+        await self._channel.close(None)
+
+
+async def next_message(call: Call) -> bytes:
+    """Return the next message as it came; raise `StreamEnd` when there is none any more."""
+    try:
+        message = await call.read()
+    except grpc.aio.AioRpcError as error:
+        raise StreamEnd(error.code().name, error.details() or "") from error
+    if message is grpc.aio.EOF:
+        code = await call.code()
+        raise StreamEnd(code.name, await call.details() or "")
+    return bytes(message)
+
+
+def _request(stream: int) -> bytes:
+    # StreamDataRequest{int32 stream_id = 1}: a default value is not written.
+    return b"" if stream == 0 else b"\x08" + _varint(stream)
+
+
+def _varint(number: int) -> bytes:
+    data = bytearray()
+    while number > 0x7F:
+        data.append(number & 0x7F | 0x80)
+        number >>= 7
+    data.append(number)
+    return bytes(data)
