@@ -8,13 +8,14 @@ import dataclasses
 import sys
 import tempfile
 import traceback
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import click
 
 import harness
-from harness.errors import Exit, HarnessError
+from harness.errors import Exit, HarnessError, InputError
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
@@ -25,15 +26,26 @@ class Verbs(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return the command `cmd_name`."""
         if cmd_name == "sandbox":
-            from harness.sandbox.command import sandbox  # noqa: PLC0415  (needs the extra `sandbox`)
-
-            group: click.Command = sandbox
-            return group
+            return _sandbox()
         return super().get_command(ctx, cmd_name)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of all commands."""
         return sorted([*super().list_commands(ctx), "sandbox"])
+
+
+def _sandbox() -> click.Command:
+    missing = [
+        name for name in ("fastapi", "jsonpatch", "psutil", "trustme", "uvicorn") if not find_spec(name)
+    ]
+    if missing:
+        raise InputError(
+            f"the sandbox needs {', '.join(missing)}; install them with: pip install 'focus-harness[sandbox]'"
+        )
+    from harness.sandbox.command import sandbox  # noqa: PLC0415  (heavy; only when asked for)
+
+    group: click.Command = sandbox
+    return group
 
 
 @click.group(cls=Verbs, context_settings=CONTEXT)
