@@ -140,7 +140,8 @@ def _held(records: Sequence[Record], end_ns: int) -> tuple[dict[str, tuple[int, 
         if not event.job_id:
             continue
         if holds:
-            spans[event.job_id] = (spans.get(event.job_id, (event.at_ns, 0))[0], end_ns)
+            first_ns = spans.get(event.job_id, (event.at_ns, 0))[0]
+            spans[event.job_id] = (first_ns, end_ns + WATCH_LAG_NS + 1)  # until seen gone
         elif event.job_id in spans:
             spans[event.job_id] = (spans[event.job_id][0], event.at_ns)
     return spans, sighted or bool(spans)
