@@ -1,0 +1,102 @@
+"""Make a play for a lone experiment: its own run folder, clock, journal, lock and guard.
+
+Called by the first action under plain `chaos run`, where nobody has prepared anything. Which target is meant stands in
+`HARNESS_TARGET` (default: the running sandbox); a kubeconfig alone is not consent. Ends with the process.
+"""
+
+import atexit
+import os
+import platform
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from harness.chaos.faults import Fault
+from harness.chaos.journal import Header, Journal, boot_id
+from harness.chaos.play import Play
+from harness.chaos.preflight import preflight
+from harness.chaos.registry import register
+from harness.chaos.ward import Guard, undo_folder
+from harness.chaos.world import Site, freeze
+from harness.clock import SystemClock
+from harness.cluster import Lease, connect
+from harness.history.events import RunEnded, RunStarted
+from harness.history.run import RunInfo, write_run
+from harness.history.writer import HistoryWriter
+from harness.target import find_target, load_target
+
+WRITER = "chaos-1"
+
+
+def play_alone() -> Play:
+    """Prepare everything and return the play; raises with nothing injected."""
+    target = load_target(find_target(None))
+    cluster = connect(target)
+    site = Site(cluster, target)
+    clock = SystemClock.start()
+    now = datetime.now(UTC)
+    run_id = f"chaos-{now:%Y%m%d-%H%M%S}-{os.getpid()}"
+    lease = Lease.acquire(cluster, run_id)
+    try:
+        run = Path("reports") / run_id
+        history = HistoryWriter(run / "history", WRITER)
+        header = Header(
+            run_id=run_id,
+            writer=WRITER,
+            target=freeze(target),
+            clock_start_ns=clock.start_ns,
+            boot=boot_id(),
+            wall=now.isoformat(timespec="seconds"),
+        )
+        journal = Journal.create(undo_folder(run) / f"{WRITER}.jsonl", header)
+        register(journal)
+        guard = Guard.start(run, target, clock)
+    except BaseException:
+        lease.release()
+        raise
+
+    def before_first(fault: Fault[Any, Any]) -> None:
+        preflight(target, cluster, [fault.kind])
+
+    play = Play(
+        site=site,
+        header=header,
+        journal=journal,
+        history=history,
+        clock=clock,
+        experiment="alone",
+        lease=lease,
+        guard_alive=guard.alive,
+        before_first=before_first,
+    )
+    info = RunInfo(
+        run_id=run_id,
+        harness_version="",
+        campaign="",
+        plan_hash="",
+        seed=0,
+        target=target.name,
+        target_url=target.url,
+        target_identity=site.kubernetes.identity,
+        max_windows=target.window_limit,
+        max_windows_text=str(target.max_windows),
+        host=platform.node(),
+        python=platform.python_version(),
+        wall_start=now.isoformat(timespec="milliseconds"),
+    )
+    write_run(run, info)
+    history.event(RunStarted(at_ns=clock.now(), run_id=run_id, campaign="", target=target.name))
+    print(f"focus-harness: record in {run}, guard {guard.pid}", file=sys.stderr)  # noqa: T201  (chaos run's terminal)
+
+    def end() -> None:
+        if play.journal.read().open_entries:
+            play.undo()
+        history.event(RunEnded(at_ns=clock.now(), reason="stopped" if play.stop.is_set() else "planned"))
+        play.finish()
+        guard.release()
+        lease.release()
+        cluster.close()
+
+    atexit.register(end)
+    return play

@@ -1,0 +1,217 @@
+"""saturate-gpu: pods that do nothing hold the GPU shares that are free. Cause of a 503: no free GPU.
+
+One hog per share, placed by the scheduler, labelled, owned by the undo entry's ConfigMap and limited by its own deadline. It
+takes shares, not compute: what streams already is not slowed (use another image for that). While held, shares that
+become free are taken too, up to the target's limit.
+"""
+
+from typing import ClassVar
+
+import msgspec
+
+from harness.chaos.faults.fault import (
+    ENTRY_LABEL,
+    MANAGED_BY,
+    Case,
+    Fault,
+    Reading,
+    Signature,
+)
+from harness.chaos.world import Site
+from harness.cluster import Conflict, Object, Right, gpu_request, is_ready, name_of
+from harness.cluster.kinds import holds_resources
+from harness.errors import InjectionFailed, InputError, TargetError
+
+HOG_LABEL = "focus-harness/hog"
+_SPARE_DEADLINE_S = 60
+
+
+class SaturateArguments(msgspec.Struct, frozen=True):
+    """`fill`: a percentage of the free shares; `leave`: how many stay free (instead of `fill`); `image` of the hogs."""
+
+    fill: str = "100%"
+    leave: int | None = None
+    image: str = "registry.k8s.io/pause:3.10"
+
+
+class SaturateBefore(msgspec.Struct, frozen=True):
+    """The shares as they were, and how many hogs are meant to hold at first and at most."""
+
+    resource: str
+    total: int
+    free: int
+    hogs: int
+    most: int
+    leave: int
+
+
+class SaturateGpu(Fault[SaturateArguments, SaturateBefore]):
+    """Hold free GPU shares."""
+
+    kind: ClassVar[str] = "saturate-gpu"
+    title: ClassVar[str] = "creates hog pods that hold free GPU shares (`fill: 100%`, or `leave: 2`)"
+    undo_text: ClassVar[str] = (
+        "deletes the hogs with grace 0; their owner (the entry's ConfigMap) and deadline would too"
+    )
+    blast_radius: ClassVar[str] = "`limits.max_gpu_share` of all shares of the workers"
+    signature: ClassVar[Signature] = Signature(
+        seen="no free share on schedulable Ready workers; 503 gpu_exhausted",
+        where="pods' GPU limits against nodes' allocatable, POST /configure",
+        within_s=20.0,
+        gone_within_s=5.0,
+    )
+    arguments = SaturateArguments
+    before = SaturateBefore
+
+    def rights(self, site: Site) -> tuple[Right, ...]:
+        """Read nodes and all pods; create and delete pods in our namespace."""
+        ours = site.kubernetes.harness_namespace
+        return (
+            Right("list", "nodes"),
+            Right("list", "pods"),
+            *(Right(verb, "pods", ours) for verb in ("create", "delete", "list")),
+        )
+
+    def look(self, site: Site, arguments: SaturateArguments) -> SaturateBefore:
+        """Count the shares and decide how many hogs to make."""
+        resource = site.target.gpu_resource
+        total, free = _shares(site, resource)
+        if not total:
+            raise TargetError(
+                f"no Ready, schedulable worker offers {resource}; correct `gpu_resource` or `worker_selector`"
+            )
+        if not free:
+            raise InjectionFailed(
+                f"all {total} shares of {resource} are held already; there is nothing to take"
+            )
+        hogs = _wanted(arguments, free)
+        if not hogs:
+            raise InjectionFailed(
+                f"{free} shares are free and {arguments.leave} are to be left; nothing to take"
+            )
+        limit = site.target.limits.max_gpu_share
+        most = int(total * limit)
+        if hogs > most:
+            raise TargetError(
+                f"saturate-gpu would hold {hogs} of {total} shares, the target allows {most} "
+                f"(limits.max_gpu_share {limit:g}); raise it in the target file, or fill less"
+            )
+        return SaturateBefore(resource, total, free, hogs, most, free - hogs)
+
+    def describe(self, case: Case[SaturateArguments, SaturateBefore]) -> str:
+        """Say how many shares."""
+        before = case.before
+        return f"{before.hogs} of {before.free} free shares ({before.total} in all) of {before.resource}"
+
+    def inject(self, site: Site, case: Case[SaturateArguments, SaturateBefore]) -> None:
+        """Create the hogs."""
+        for number in range(case.before.hogs):
+            self._create(site, case, number)
+
+    def is_active(self, site: Site, case: Case[SaturateArguments, SaturateBefore]) -> bool:
+        """No more shares are free than were to be left."""
+        _, free = _shares(site, case.before.resource)
+        return free <= case.before.leave and bool(self._hogs(site, case))
+
+    def sustain(self, site: Site, case: Case[SaturateArguments, SaturateBefore]) -> None:
+        """Take what became free since; hogs that still wait for a place count as taken."""
+        hogs = self._hogs(site, case)
+        waiting = sum(1 for hog in hogs if not hog.get("spec", {}).get("nodeName"))
+        _, free = _shares(site, case.before.resource)
+        missing = min(free - case.before.leave - waiting, case.before.most - len(hogs))
+        used = {name_of(hog) for hog in hogs}
+        number = 0
+        while missing > 0:
+            if _hog_name(case.entry, number) not in used:
+                self._create(site, case, number)
+                missing -= 1
+            number += 1
+
+    def undo(self, site: Site, case: Case[SaturateArguments, SaturateBefore]) -> None:
+        """Delete every hog of the entry."""
+        for hog in self._hogs(site, case):
+            site.world.delete("pods", name_of(hog), site.kubernetes.harness_namespace, grace_s=0)
+
+    def reading(self, site: Site, case: Case[SaturateArguments, SaturateBefore]) -> Reading:
+        """Look for hogs of the entry."""
+        hogs = self._hogs(site, case)
+        differences = (f"{len(hogs)} hog pods still exist",) if hogs else ()
+        return Reading(differences, f"{len(hogs)} hogs")
+
+    def mend(self, site: Site, case: Case[SaturateArguments, SaturateBefore]) -> str:
+        """Return the kubectl line."""
+        namespace = site.kubernetes.harness_namespace
+        return f"kubectl -n {namespace} delete pods -l {ENTRY_LABEL}={case.entry} --grace-period=0 --force"
+
+    def _hogs(self, site: Site, case: Case[SaturateArguments, SaturateBefore]) -> list[Object]:
+        namespace = site.kubernetes.harness_namespace
+        return site.world.objects("pods", namespace, f"{ENTRY_LABEL}={case.entry}")
+
+    def _create(self, site: Site, case: Case[SaturateArguments, SaturateBefore], number: int) -> None:
+        case.still_mine()
+        limits = {case.before.resource: "1"}
+        pod: Object = {
+            "metadata": {
+                "name": _hog_name(case.entry, number),
+                "labels": {**MANAGED_BY, HOG_LABEL: "true", ENTRY_LABEL: case.entry},
+                "ownerReferences": [
+                    {
+                        "apiVersion": "v1",
+                        "kind": "ConfigMap",
+                        "name": f"undo-{case.entry}",
+                        "uid": case.owner_uid,
+                    }
+                ],
+            },
+            "spec": {
+                "restartPolicy": "Never",
+                "terminationGracePeriodSeconds": 0,
+                "activeDeadlineSeconds": int(case.max_hold_s) + _SPARE_DEADLINE_S,
+                "automountServiceAccountToken": False,
+                "containers": [
+                    {
+                        "name": "hog",
+                        "image": case.arguments.image,
+                        "resources": {"limits": limits, "requests": limits},
+                    }
+                ],
+            },
+        }
+        try:
+            site.world.create("pods", pod, site.kubernetes.harness_namespace)
+        except Conflict:
+            pass  # made by an earlier try
+
+
+def _hog_name(entry: str, number: int) -> str:
+    return f"hog-{entry}-{number}"
+
+
+def _wanted(arguments: SaturateArguments, free: int) -> int:
+    if arguments.leave is not None:
+        if arguments.leave < 0:
+            raise InputError(f"leave: {arguments.leave} is negative")
+        return max(0, free - arguments.leave)
+    try:
+        percent = float(arguments.fill.removesuffix("%"))
+    except ValueError:
+        percent = -1.0
+    if not arguments.fill.endswith("%") or not 0 < percent <= 100:
+        raise InputError(f"fill: {arguments.fill!r} is not a percentage from above 0% to 100%")
+    return max(1, round(free * percent / 100))
+
+
+def _shares(site: Site, resource: str) -> tuple[int, int]:
+    """Return all shares and the free ones on workers that are Ready and schedulable."""
+    workers = site.world.objects("nodes", selector=site.kubernetes.worker_selector)
+    usable = {
+        name_of(node): int(node.get("status", {}).get("allocatable", {}).get(resource, 0))
+        for node in workers
+        if is_ready(node) and not node.get("spec", {}).get("unschedulable")
+    }
+    used = dict.fromkeys(usable, 0)
+    for pod in site.world.objects("pods", "*"):
+        node = pod.get("spec", {}).get("nodeName")
+        if node in used and holds_resources(pod):
+            used[node] += gpu_request(pod, resource)
+    return sum(usable.values()), sum(max(0, usable[node] - used[node]) for node in usable)

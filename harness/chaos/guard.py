@@ -1,0 +1,157 @@
+"""The guard process: undoes open faults when the process it watches over dies or hangs, or when `max_hold` passes.
+
+Started by `harness.chaos.ward.Guard`, as `python -m harness.chaos.guard`, in a session of its own. It reads the run's journals,
+never a campaign; it injects nothing. It ends when its ward releases it, or, after the ward's death, when it has tried to
+undo everything. SIGINT and SIGHUP do not concern it; SIGTERM makes it undo at once.
+"""
+
+import argparse
+import os
+import select
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+
+import msgspec
+
+from harness.chaos.journal import Entry, Journal, Progress
+from harness.chaos.registry import forget_if_closed
+from harness.chaos.replay import Ending, replay
+from harness.chaos.ward import BEAT, RELEASE, TARGET_FILE, undo_folder
+from harness.chaos.world import Site, thaw
+from harness.clock import SystemClock
+from harness.cluster import connect
+from harness.errors import Exit, HarnessError, RecordUnusable
+from harness.history.events import FaultChanged, FaultStep, Note
+from harness.history.writer import HistoryWriter
+
+LOOK_S = 0.25
+
+
+class GuardProcess:
+    """Watches one ward."""
+
+    def __init__(self, run: Path, clock: SystemClock, heartbeat_s: float | None) -> None:
+        self._folder = undo_folder(run)
+        self._clock = clock
+        self._heartbeat_s = heartbeat_s
+        self._history = HistoryWriter(run / "history", "guard")
+        self._told = False
+        target = thaw(msgspec.Raw((self._folder / TARGET_FILE).read_bytes()))
+        self._site = Site(connect(target), target)
+
+    def watch(self, ward: int) -> Exit:
+        """Watch until the ward releases the guard or is gone; return OK, or BROKEN if something is left."""
+        os.set_blocking(ward, False)
+        beaten = time.monotonic()
+        hung = False
+        while True:
+            readable, _, _ = select.select([ward], [], [], LOOK_S)
+            said = os.read(ward, 4096) if readable else None
+            if said == b"":
+                return self._last("its ward died")
+            if said and RELEASE in said:
+                return self._last("")
+            if said and BEAT in said:
+                beaten, hung = time.monotonic(), False
+            if self._told:
+                return self._last("it was told to end (SIGTERM)")
+            if self._heartbeat_s is not None and not hung and time.monotonic() - beaten > self._heartbeat_s:
+                hung = True
+                self._undo(f"its ward made no progress for {self._heartbeat_s:g} s", None)
+            self._undo_expired()
+
+    def told(self, _signal: int, _frame: FrameType | None) -> None:
+        """Handle SIGTERM."""
+        self._told = True
+
+    def _last(self, why: str) -> Exit:
+        endings = self._undo(why or "its ward ended without undoing", None)
+        self._history.close()
+        return Exit.OK if all(ending.verified for ending in endings) else Exit.BROKEN
+
+    def _undo_expired(self) -> None:
+        now_ns = time.monotonic_ns()
+
+        def expired(progress: Progress) -> bool:
+            return progress.entry.expires_ns <= now_ns
+
+        for journal in self._journals():
+            if any(expired(progress) for progress in journal.read().open_entries):
+                self._undo("max_hold has passed", expired)
+                return
+
+    def _undo(self, why: str, only: Callable[[Progress], bool] | None) -> list[Ending]:
+        journals = [journal for journal in self._journals() if journal.read().open_entries]
+        if not journals:
+            return []
+        start = time.monotonic()
+        self._note("warning", f"guard undoes: {why}")
+        endings = replay(journals, lambda _: self._site, "guard", self._tell, only=only, claim=True)
+        for ending in endings:
+            self._note("info" if ending.verified else "error", str(ending))
+        self._note("info", f"guard: {len(endings)} entries in {time.monotonic() - start:.2f} s")
+        for journal in journals:
+            forget_if_closed(journal)
+        return endings
+
+    def _journals(self) -> list[Journal]:
+        return [Journal(path) for path in sorted(self._folder.glob("*.jsonl"))]
+
+    def _tell(self, entry: Entry, step: FaultStep, detail: str) -> None:
+        self._history.event(
+            FaultChanged(
+                at_ns=self._clock.now(),
+                entry=entry.id,
+                fault=entry.fault,
+                experiment=entry.experiment,
+                step=step,
+                target=entry.what,
+                detail=detail,
+                by="guard",
+            )
+        )
+
+    def _note(self, level: str, text: str) -> None:
+        print(f"{seconds_text(self._clock)} {level}: {text}", flush=True)  # noqa: T201  (its log file)
+        try:
+            self._history.event(Note(at_ns=self._clock.now(), level=level, text=text))
+        except RecordUnusable:
+            pass  # a full disk must not stop an undo; the log has it
+
+
+def seconds_text(clock: SystemClock) -> str:
+    """Return the present instant for a log line."""
+    return f"{clock.now() / 1e9:9.3f}"
+
+
+def main(arguments: list[str]) -> int:
+    """Run the guard; return its exit code."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    parser = argparse.ArgumentParser(prog="python -m harness.chaos.guard")
+    parser.add_argument("--run", type=Path, required=True)
+    parser.add_argument("--ward-fd", type=int, required=True)
+    parser.add_argument("--ready-fd", type=int, required=True)
+    parser.add_argument("--start-ns", type=int, required=True)
+    parser.add_argument("--heartbeat-s", type=float)
+    given = parser.parse_args(arguments)
+    try:
+        guard = GuardProcess(given.run, SystemClock(given.start_ns), given.heartbeat_s)
+    except HarnessError as error:
+        os.write(given.ready_fd, f"{error}\n".encode())
+        return error.code
+    signal.signal(signal.SIGTERM, guard.told)
+    try:
+        os.write(given.ready_fd, b"armed\n")
+        os.close(given.ready_fd)
+    except OSError:
+        pass  # the ward is gone already: the pipe says so next
+    return guard.watch(given.ward_fd)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

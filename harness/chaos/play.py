@@ -1,0 +1,297 @@
+"""One experiment being played: what the actions of a chaos process share, and the life of a fault in it.
+
+`python -m harness.chaos` makes it from its command line; under plain `chaos run` the first action makes one of its own
+(`harness.chaos.alone`). Everything here runs on the process' main thread, one action after another. It records each
+step itself, because Chaos Toolkit swallows what its controls raise.
+"""
+
+import dataclasses
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from harness.chaos.copies import write_copy
+from harness.chaos.faults import Case, Fault
+from harness.chaos.journal import Entry, Header, Journal, Opened, Progress
+from harness.chaos.registry import forget_if_closed
+from harness.chaos.replay import Ending, refuse_if_broken, replay
+from harness.chaos.world import Site
+from harness.clock import Instant, SystemClock, nanoseconds, seconds
+from harness.cluster import Lease
+from harness.errors import Exit, HarnessError, InjectionFailed, Stopped, TargetError, Unreachable, gravest
+from harness.history.events import FaultChanged, FaultStep, Note
+from harness.history.writer import HistoryWriter
+
+LOOK_S = 0.4
+"""How often a held fault is looked at."""
+BLIND_S = 10.0
+"""A cluster that does not answer for this long ends the hold."""
+NOT_HELD_S = 3.0
+RENEW_S = 3.0
+SPARE_S = 20.0
+"""`max_hold` beyond the planned hold, unless the target file allows less."""
+
+
+@dataclass(slots=True)
+class Held:
+    """A fault that is in."""
+
+    fault: Fault[Any, Any]
+    case: Case[Any, Any]
+    entry: Entry
+    injected_ns: Instant
+    missed_since: float | None = None
+    told_not_held: bool = False
+
+
+@dataclass(slots=True)
+class Play:
+    """The state of one chaos process."""
+
+    site: Site
+    header: Header
+    journal: Journal
+    history: HistoryWriter
+    clock: SystemClock
+    experiment: str
+    at_ns: int | None = None
+    hold_s: float | None = None
+    """Given by the conductor; overrules what the experiment says."""
+    lease: Lease | None = None
+    guard_alive: Callable[[], bool] = lambda: True
+    before_first: Callable[[Fault[Any, Any]], None] | None = None
+    """Preflight of a play alone; the conductor has done it for all its plays."""
+    stop: threading.Event = field(default_factory=threading.Event)
+    stop_reason: str = ""
+    held: list[Held] = field(default_factory=list)
+    failures: list[HarnessError] = field(default_factory=list)
+    _renewed: float = 0.0
+
+    # --- in ---------------------------------------------------------------------------------------
+
+    def begin(self, fault: Fault[Any, Any], arguments: Any, hold_s: float) -> Held:
+        """Inject a fault and wait until its effect is seen; raise, with everything undone, if that fails."""
+        try:
+            held = self._begin(fault, arguments, self.hold_s if self.hold_s is not None else hold_s)
+        except HarnessError as error:
+            self.failures.append(error)
+            self.note("error", f"{fault.kind}: {error}")
+            self.undo()
+            raise
+        return held
+
+    def _begin(self, fault: Fault[Any, Any], arguments: Any, hold_s: float) -> Held:
+        max_hold_s = self._allowed(fault, hold_s)
+        if self.before_first is not None:
+            self.before_first(fault)
+        if self.at_ns is not None:
+            self.wait_until(Instant(self.at_ns))
+        self.refuse_if_stopped()
+        with self.journal.lock(timeout_s=5.0):
+            self.journal.refuse_if_claimed()
+            before = fault.look(self.site, arguments)
+            entry, case = self._entry(fault, arguments, before, max_hold_s)
+            self.journal.append(Opened(entry=entry))
+            self.tell(entry, FaultStep.OPENED, f"held {hold_s:g} s, at most {max_hold_s:g} s")
+            owner = write_copy(self.site, self.header, entry, fault.mend(self.site, case))
+            case = dataclasses.replace(case, owner_uid=owner)
+            self.refuse_if_stopped()
+            fault.inject(self.site, case)
+            self.journal.moved(entry.id, FaultStep.INJECTED.value, "chaos")
+        self.tell(entry, FaultStep.INJECTED, "")
+        held = Held(fault, case, entry, self.clock.now())
+        self.held.append(held)
+        self._await_effect(held)
+        return held
+
+    def _allowed(self, fault: Fault[Any, Any], hold_s: float) -> float:
+        limit_s = self.site.target.limits.max_hold_s
+        if hold_s > limit_s:
+            raise TargetError(
+                f"{fault.kind} is to be held for {hold_s:g} s, the target allows {limit_s:g} s "
+                "(limits.max_hold); hold it shorter, or raise the limit in the target file"
+            )
+        lost = [loss for loss in fault.losses if loss.name not in self.site.target.accept]
+        if lost and not self.site.target.is_sandbox:
+            raise TargetError(
+                f"{fault.kind} destroys for good: {'; '.join(loss.what for loss in lost)}; "
+                f"if that is acceptable here, write `accept: [{', '.join(loss.name for loss in lost)}]` in the target file"
+            )
+        if hold_s < fault.signature.within_s:
+            self.note(
+                "warning",
+                f"{fault.kind}: a hold of {hold_s:g} s may be too short to be felt; the effect takes up to "
+                f"{fault.signature.within_s:g} s",
+            )
+        return min(limit_s, hold_s + fault.signature.within_s + SPARE_S)
+
+    def _entry(
+        self, fault: Fault[Any, Any], arguments: Any, before: Any, max_hold_s: float
+    ) -> tuple[Entry, Case[Any, Any]]:
+        entry_id = f"{fault.kind}-{secrets.token_hex(4)}"
+        case = Case(
+            entry_id, arguments, before, max_hold_s=max_hold_s, still_mine=self.journal.refuse_if_claimed
+        )
+        now_ns = time.monotonic_ns()
+        entry = Entry(
+            id=entry_id,
+            fault=fault.kind,
+            experiment=self.experiment,
+            what=fault.describe(case),
+            arguments=msgspec.Raw(msgspec.json.encode(arguments)),
+            before=msgspec.Raw(msgspec.json.encode(before)),
+            opened_ns=now_ns,
+            expires_ns=now_ns + nanoseconds(max_hold_s),
+            expires_wall=(datetime.now(UTC) + timedelta(seconds=max_hold_s)).isoformat(timespec="seconds"),
+        )
+        return entry, case
+
+    def _await_effect(self, held: Held) -> None:
+        """Wait until the effect is seen, at most twice as long as expected."""
+        within_s = 2 * held.fault.signature.within_s + 1
+        until = time.monotonic() + within_s
+        while True:
+            self.refuse_if_stopped()
+            held.fault.sustain(self.site, held.case)
+            if held.fault.is_active(self.site, held.case):
+                since_s = seconds(self.clock.now() - held.injected_ns)
+                self.tell(held.entry, FaultStep.EFFECTIVE, f"seen {since_s:.2f} s after the injection")
+                return
+            if time.monotonic() > until:
+                raise InjectionFailed(
+                    f"{held.fault.kind}: no effect seen within {within_s:g} s (expected: {held.fault.signature.seen})"
+                )
+            self.stop.wait(0.1)
+
+    # --- held -------------------------------------------------------------------------------------
+
+    def hold(self, hold_s: float) -> None:
+        """Hold what is in until its time is over, the play is stopped, or it cannot be held any longer."""
+        if not self.held:
+            raise InjectionFailed("there is nothing to hold: no fault is in")
+        if self.hold_s is not None:
+            hold_s = self.hold_s
+        start_ns = self.at_ns if self.at_ns is not None else min(held.injected_ns for held in self.held)
+        end_ns = start_ns + nanoseconds(hold_s)
+        end_ns = min(end_ns, *(held.entry.expires_ns - self.clock.start_ns for held in self.held))
+        blind_since: float | None = None
+        while (left_s := seconds(end_ns - self.clock.now())) > 0:
+            try:
+                self.refuse_if_stopped()
+                self._progress()
+                for held in self.held:
+                    self._look_at(held)
+                blind_since = None
+            except Unreachable as error:
+                blind_since = blind_since or time.monotonic()
+                if time.monotonic() - blind_since > BLIND_S:
+                    self._fail(error, "the cluster stopped answering; the hold ends")
+                    return
+            except Stopped:
+                return
+            except HarnessError as error:
+                self._fail(error, "the hold ends early")
+                return
+            self.stop.wait(min(LOOK_S, max(0.0, left_s)))
+
+    def _look_at(self, held: Held) -> None:
+        held.fault.sustain(self.site, held.case)
+        if not held.fault.lasts(held.case.arguments) or held.told_not_held:
+            return
+        if held.fault.is_active(self.site, held.case):
+            held.missed_since = None
+            return
+        held.missed_since = held.missed_since or time.monotonic()
+        if time.monotonic() - held.missed_since >= NOT_HELD_S:
+            held.told_not_held = True
+            self.tell(
+                held.entry, FaultStep.NOT_HELD, f"its effect is gone for {NOT_HELD_S:g} s; not our doing"
+            )
+
+    def _progress(self) -> None:
+        """Show that this process makes progress, and that its guard lives."""
+        if not self.guard_alive():
+            raise InjectionFailed("the guard process is gone; no fault is held without it")
+        if self.lease is not None and time.monotonic() - self._renewed >= RENEW_S:
+            self.lease.renew()
+            self._renewed = time.monotonic()
+
+    # --- out --------------------------------------------------------------------------------------
+
+    def undo(self) -> list[Ending]:
+        """Undo and verify everything that is open; never raises for the world, see `failures`."""
+        self.held.clear()
+        endings = replay([self.journal], lambda _: self.site, "chaos", self.tell)
+        for ending in endings:
+            self.note("info" if ending.verified else "error", str(ending))
+        try:
+            refuse_if_broken(endings)
+        except HarnessError as error:
+            self.failures.append(error)
+        return endings
+
+    def finish(self) -> Exit:
+        """Undo what is left, close the record, and return the exit code this play deserves."""
+        if self.journal.read().open_entries:
+            self.undo()
+        forget_if_closed(self.journal)
+        self.history.close()
+        codes = [failure.code for failure in self.failures]
+        if self.stop.is_set():
+            codes.append(Exit.STOPPED)
+        return gravest(codes)
+
+    @property
+    def open_entries(self) -> tuple[Progress, ...]:
+        """What is not verified yet."""
+        return self.journal.read().open_entries
+
+    # --- told -------------------------------------------------------------------------------------
+
+    def stop_now(self, reason: str) -> None:
+        """End every wait; safe from signal handlers and threads."""
+        self.stop_reason = self.stop_reason or reason
+        self.stop.set()
+
+    def refuse_if_stopped(self) -> None:
+        """Raise Stopped if the play was told to stop."""
+        if self.stop.is_set():
+            raise Stopped(f"stopped: {self.stop_reason}")
+
+    def wait_until(self, instant: Instant) -> None:
+        """Wait for an instant of the run's clock; raise Stopped if told to stop meanwhile."""
+        while (left_ns := instant - self.clock.now()) > 0:
+            if self.stop.wait(min(1.0, seconds(left_ns))):
+                break
+            if self.lease is not None:
+                self._progress()
+        self.refuse_if_stopped()
+
+    def tell(self, entry: Entry, step: FaultStep, detail: str) -> None:
+        """Record one step of a fault."""
+        self.history.event(
+            FaultChanged(
+                at_ns=self.clock.now(),
+                entry=entry.id,
+                fault=entry.fault,
+                experiment=entry.experiment,
+                step=step,
+                target=entry.what,
+                detail=detail,
+                by="chaos",
+            )
+        )
+
+    def note(self, level: str, text: str) -> None:
+        """Record a note."""
+        self.history.event(Note(at_ns=self.clock.now(), level=level, text=text))
+
+    def _fail(self, error: HarnessError, what: str) -> None:
+        self.failures.append(error)
+        self.note("error", f"{what}: {error}")

@@ -1,0 +1,120 @@
+"""Start the guard process and keep its lifeline: the end that conductor and lone experiments hold.
+
+The guard holds the other end of a pipe: when this process dies the pipe closes, and the guard undoes. It is a process of its own
+session, so a Ctrl-C at the terminal does not reach it. No fault goes in before the guard has said that it is armed.
+"""
+
+import os
+import select
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from harness.chaos.world import freeze
+from harness.clock import SystemClock
+from harness.errors import TargetError, Unreachable
+from harness.target import Target
+
+ARM_TIMEOUT_S = 30.0
+TARGET_FILE = "target.json"
+BEAT, RELEASE = b".", b"q"
+
+
+def undo_folder(run: Path) -> Path:
+    """Return where a run keeps its undo journals."""
+    return run / "undo"
+
+
+class Guard:
+    """A running guard process, as its ward sees it."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", pipe: int) -> None:
+        self._process = process
+        self._pipe = pipe
+
+    @classmethod
+    def start(
+        cls,
+        run: Path,
+        target: Target,
+        clock: SystemClock,
+        *,
+        heartbeat_s: float | None = None,
+    ) -> "Guard":
+        """Start a guard for `run` and return when it is armed; raise TargetError if it cannot arm.
+
+        With `heartbeat_s`, `beat` must be called more often than that, or this process counts as hung.
+        """
+        folder = undo_folder(run)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / TARGET_FILE).write_bytes(bytes(freeze(target)))
+        ward_read, ward_write = os.pipe()
+        ready_read, ready_write = os.pipe()
+        command = [sys.executable, "-m", "harness.chaos.guard", "--run", str(run.absolute())]
+        command += ["--ward-fd", str(ward_read), "--ready-fd", str(ready_write)]
+        command += ["--start-ns", str(clock.start_ns)]
+        if heartbeat_s is not None:
+            command += ["--heartbeat-s", str(heartbeat_s)]
+        with (folder / "guard.log").open("ab") as log:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=(ward_read, ready_write),
+                start_new_session=True,
+            )
+        os.close(ward_read)
+        os.close(ready_write)
+        try:
+            _await_armed(ready_read)
+        except BaseException:
+            os.close(ward_write)
+            process.wait(timeout=10)
+            raise
+        finally:
+            os.close(ready_read)
+        return cls(process, ward_write)
+
+    @property
+    def pid(self) -> int:
+        """The guard's process id."""
+        return self._process.pid
+
+    def alive(self) -> bool:
+        """Say whether the guard still runs."""
+        return self._process.poll() is None
+
+    def beat(self) -> None:
+        """Show progress to the guard."""
+        try:
+            os.write(self._pipe, BEAT)
+        except OSError:
+            pass  # the guard is gone: `alive` says so
+
+    def release(self, timeout_s: float = 75.0) -> int:
+        """Tell the guard that all is done; it looks once more. Return its exit code (0, or 5: something left)."""
+        try:
+            os.write(self._pipe, RELEASE)
+        except OSError:
+            pass
+        os.close(self._pipe)
+        return self._process.wait(timeout=timeout_s)
+
+
+def _await_armed(ready: int) -> None:
+    until = time.monotonic() + ARM_TIMEOUT_S
+    said = b""
+    while not said.endswith(b"\n"):
+        if not select.select([ready], [], [], max(0.0, until - time.monotonic()))[0]:
+            raise Unreachable(
+                f"the guard process did not arm within {ARM_TIMEOUT_S:g} s; nothing is injected"
+            )
+        part = os.read(ready, 4096)
+        if not part:
+            break
+        said += part
+    if said != b"armed\n":
+        why = said.decode(errors="replace").strip() or "it ended; see undo/guard.log in the run's folder"
+        raise TargetError(f"the guard process cannot arm: {why}; nothing is injected")
