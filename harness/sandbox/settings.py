@@ -187,8 +187,11 @@ class Settings:
     # Long-lived pods.
     mongodb_ready_delay_s: float = 1.0
     focus_ready_delay_s: float = 1.0
+    broker: str = "auto"
+    """`auto`: the sandbox's own broker when rabbitmq-server is installed; `off`: none."""
     broker_url: str = ""
-    """An AMQP URL outside the sandbox; empty: the sandbox's own broker when rabbitmq-server is installed."""
+    """An AMQP URL outside the sandbox, used instead of its own broker."""
+    probe_period_s: int = 2
 
     # Ingress.
     ingress_connect_timeout_s: float = 5.0
@@ -321,6 +324,7 @@ BY_PROFILE: dict[str, dict[str, Any]] = {
         "mongodb_ready_delay_s": 0.0,
         "focus_ready_delay_s": 0.0,
         "ingress_read_timeout_s": 20.0,
+        "probe_period_s": 1,
     },
 }
 
@@ -336,6 +340,7 @@ BY_MODE_AND_PROFILE: dict[tuple[str, str], dict[str, Any]] = {
 }
 
 _CHOICES: dict[str, tuple[str, ...]] = {
+    "broker": ("auto", "off"),
     "cleanup_sign": ("frames", "cpu"),
     "historic_rule": ("overlap", "strict"),
     "stream_host": ("worker",),

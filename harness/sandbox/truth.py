@@ -21,14 +21,14 @@ from typing import Any, TextIO
 class Cause(StrEnum):
     """Why a create is refused, in the order in which the seed's flow meets them."""
 
-    FOCUS_SERVER = "focus_server"
-    KUBERNETES_API = "kubernetes_api"
+    FOCUS_SERVER = "focus_server_down"
+    KUBERNETES_API = "kubernetes_unreachable"
     GPU_EXHAUSTED = "gpu_exhausted"
     WORKER_UNAVAILABLE = "worker_unavailable"
     MAX_WINDOWS = "max_windows"
-    MONGODB = "mongodb"
-    BROKER = "broker"
-    WAITING_FOR_FIBER = "waiting_for_fiber"
+    MONGODB = "mongodb_unavailable"
+    BROKER = "broker_unavailable"
+    WAITING_FOR_FIBER = "waiting_for_fibre"
 
 
 ORDER: tuple[Cause, ...] = tuple(Cause)

@@ -26,6 +26,7 @@ PRELOAD: tuple[str, ...] = (
     "grpc.aio",
     "google.protobuf.internal.api_implementation",
     "harness.wire.pandadatastream_pb2",
+    "pymongo",
     "harness.sandbox.api",
     "harness.sandbox.pods.stream_server",
     "harness.sandbox.pods.cleanup",

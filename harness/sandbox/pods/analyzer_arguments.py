@@ -24,6 +24,8 @@ class Assignment:
     time_start: int | None = None
     time_end: int | None = None
     recorded_rows: int = 0
+    made_s: int = 0
+    """Epoch seconds of the create; part of a queue's name."""
 
     @property
     def historic(self) -> bool:

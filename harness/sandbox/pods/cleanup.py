@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from harness.sandbox.api import Api, ApiStatus
@@ -105,7 +106,7 @@ async def serve(pod: PodContext) -> int:
 
 async def clean(pod: PodContext, api: Api, job_id: str) -> None:
     """Remove everything of a window, its own cleanup Job last; tries what fails again for two minutes."""
-    steps = [
+    steps: list[Callable[[], Awaitable[None]]] = [
         lambda: _delete(api, pod, "services", f"grpc-service-{job_id}"),
         lambda: _delete(api, pod, "jobs.batch", f"grpc-job-{job_id}"),
     ]

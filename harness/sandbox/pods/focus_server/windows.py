@@ -27,6 +27,7 @@ from harness.sandbox.truth import Cause, TruthLog, in_order
 
 log = logging.getLogger("pz.focus_server")
 ROLLBACK_S = 60.0
+LOG_QUEUE_ENV = "LOG_QUEUE"
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ class Windows:
         slot = self._world.free_slot()
         self._counter += 1
         assignment = Assignment(
-            f"{slot}-{self._counter}", wish.view, wish.start_time, wish.end_time, recorded_rows=rows
+            f"{slot}-{self._counter}", wish.view, wish.start_time, wish.end_time, rows, int(time.time())
         )
         self._world.promise(assignment.job_id)
         self._truth.write("slot_granted", slot=slot, job_id=assignment.job_id, request_id=request_id)
@@ -179,10 +180,13 @@ class Windows:
 
     async def _create_objects(self, assignment: Assignment, slot: int, made: list[_Made]) -> None:
         settings = self._settings
-        env = {feed.BROKER_ENV: settings.broker_name} if self._dependencies.has_broker else {}
+        env, log_queue = {}, {}
+        if self._dependencies.has_broker:
+            env = {feed.BROKER_ENV: settings.broker_name}
+            log_queue = {LOG_QUEUE_ENV: _log_queue(assignment)}
         for resource, obj in (
             ("jobs.batch", objects.grpc_job(assignment, settings, {} if assignment.historic else env)),
-            ("jobs.batch", objects.cleanup_job(assignment, settings, env)),
+            ("jobs.batch", objects.cleanup_job(assignment, settings, {**env, **log_queue})),
             ("services", objects.service(assignment, slot, settings)),
         ):
             name = obj["metadata"]["name"]
@@ -200,10 +204,12 @@ class Windows:
             await link.declare_exchange(feed.EXCHANGE)
             await link.declare_queue(assignment.queue)
             await link.bind(assignment.queue, feed.EXCHANGE, feed.LIVE_KEY)
-            await link.declare_queue(f"grpc-job-{assignment.job_id}-{int(time.time())}")
+            await link.declare_queue(_log_queue(assignment))
 
         async def undo() -> None:
-            await (await self._dependencies.link()).delete_queue(assignment.queue)
+            link = await self._dependencies.link()
+            for queue in (assignment.queue, _log_queue(assignment)):
+                await link.delete_queue(queue)
 
         try:
             await self._step(declare(), _Made("queues", undo), made)
@@ -264,3 +270,8 @@ class Windows:
         except ApiStatus as error:
             if error.code != 404:
                 raise
+
+
+def _log_queue(assignment: Assignment) -> str:
+    """Return the name of a window's second queue, by which the field's cleanup looks for it."""
+    return f"grpc-job-{assignment.job_id}-{assignment.made_s}"
