@@ -1,0 +1,232 @@
+"""The report of a run as one HTML file: everything inside, nothing fetched, works offline and on paper.
+
+Called by `harness run` and `harness judge` after judging. Templates escape everything; the page has no other source than the
+findings and the run's facts.
+"""
+
+import os
+import shlex
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Final
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from harness.errors import RecordUnusable
+from harness.history.run import RunInfo
+from harness.judge.findings import Findings, RefusalGroup, Status
+from harness.report import sentences, words
+from harness.report.sentences import Occurrence
+from harness.report.strips import strips_of
+from harness.report.timeline import Bin, bin_size_s, bins_of, draw
+
+REPORT_FILE: Final = "report.html"
+WIDE: Final = 1080.0
+NARROW: Final = 380.0
+TABLE_ROWS: Final = 400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One of the large numbers under the verdict."""
+
+    value: str
+    unit: str
+    caption: str
+    tone: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """One bar of a bar list: its name, count, width in per cent, and whether it is a good ending."""
+
+    name: str
+    text: str
+    count: int
+    width: float
+    good: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One group of 503s, ready to be read."""
+
+    group: RefusalGroup
+    heading: str
+    sentence: str
+    share: float
+    tone: str
+
+
+def write_page(findings: Findings, run: RunInfo, folder: Path) -> Path:
+    """Write `report.html` into the run's folder and return its path; raises RecordUnusable if it cannot."""
+    path = folder / REPORT_FILE
+    write_file(path, render_page(findings, run, shown(folder)))
+    return path
+
+
+def write_file(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise RecordUnusable(
+            f"cannot write {path}: {error.strerror or error}; free space or choose --out"
+        ) from error
+
+
+def shown(folder: Path) -> str:
+    """Return the folder as a person would type it from here."""
+    relative = os.path.relpath(folder)
+    return str(folder) if relative.startswith("..") else relative
+
+
+def render_page(findings: Findings, run: RunInfo, folder: str) -> str:
+    """Return the page; `folder` is the run's folder as the commands on the page should name it."""
+    return (
+        _templates()
+        .get_template("report.html")
+        .render(
+            f=findings,
+            run=run,
+            folder=folder,
+            verdict_word=sentences.VERDICT_WORDS[findings.verdict.status],
+            lead=sentences.lead(findings),
+            figures=figures(findings),
+            happened=sentences.occurrences(findings),
+            reasons=reasons(findings),
+            drawings=[(name, draw(findings, width)) for name, width in (("wide", WIDE), ("narrow", NARROW))],
+            bins=bins_of(findings, bin_size_s(float(len(findings.seconds)), TABLE_ROWS)),
+            hover=hover(findings),
+            strips=strips_of(findings),
+            endings=endings(findings.windows.outcomes),
+            commands=commands(run, folder),
+            others=others,
+        )
+    )
+
+
+@lru_cache(maxsize=1)
+def _templates() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("harness.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals.update(words=words, sentences=sentences, Status=Status)
+    environment.filters.update(
+        moment=words.moment,
+        span=words.span,
+        number=words.number,
+        percent=words.percent,
+        megabytes=words.megabytes,
+        interval=words.interval,
+        listed=words.listed,
+        outcome=words.outcome,
+        soft=soft,
+    )
+    return environment
+
+
+def soft(text: str) -> Markup:
+    """Return `text` escaped, with places where a narrow column may break a long name."""
+    safe = Markup.escape(text)
+    for mark in ("/", "_", "-", "."):
+        safe = Markup(safe.replace(mark, Markup(f"{mark}<wbr>")))  # noqa: S704  (both sides are escaped)
+    return safe
+
+
+def figures(findings: Findings) -> tuple[Figure, ...]:
+    """Return the large numbers under the verdict."""
+    found = findings.open_windows
+    limit = "" if found.max_windows is None else f"of {words.number(found.max_windows)}"
+    ratio = words.percent(findings.refused_503 / findings.creates) if findings.creates else ""
+    happened = [one for one in sentences.occurrences(findings) if one.injected_ns is not None]
+    undone = sum(one.undone_ns is not None for one in happened)
+    back = [one.recovery_s for one in happened if one.recovery_s is not None]
+    slowest = words.span(max(back)).split(" ", 1) if back else [words.DASH, ""]
+    streamed = findings.windows.first_frame
+    return (
+        Figure(words.number(findings.creates), "", "windows asked for"),
+        Figure(words.number(streamed), "", "windows streamed", "good" if streamed else ""),
+        Figure(
+            words.number(findings.refused_503),
+            ratio,
+            "refused with 503",
+            "bad" if findings.refused_503 else "",
+        ),
+        Figure(
+            words.number(found.possible_max),
+            limit,
+            "most windows open",
+            "bad" if found.seconds_certainly_above else "",
+        ),
+        Figure(f"{undone}", f"of {len(happened)}", "faults undone", "bad" if undone < len(happened) else ""),
+        Figure(slowest[0], slowest[1], "slowest way back"),
+    )
+
+
+def reasons(findings: Findings) -> tuple[Reason, ...]:
+    """Return the groups of 503s with their share of all of them."""
+    return tuple(
+        Reason(
+            group,
+            *sentences.why(group),
+            group.count / findings.refused_503 if findings.refused_503 else 0.0,
+            "odd" if set(group.suggests) & {"unexplained", "unknown"} or not group.suggests else "",
+        )
+        for group in findings.refusals
+    )
+
+
+def endings(outcomes: dict[str, int]) -> tuple[Share, ...]:
+    """Return how windows ended, most frequent first."""
+    most = max(outcomes.values(), default=0)
+    return tuple(
+        Share(
+            words.outcome(name),
+            name,
+            count,
+            round(100 * count / most, 1) if most else 0,
+            name in words.GOOD_OUTCOMES,
+        )
+        for name, count in sorted(outcomes.items(), key=lambda pair: (-pair[1], pair[0]))
+        if count
+    )
+
+
+def others(outcomes: dict[str, int]) -> int:
+    """Return how many creates ended neither with 200 nor with 503."""
+    return sum(count for name, count in outcomes.items() if name not in ("accepted", "unavailable_503"))
+
+
+def hover(findings: Findings) -> list[list[object]]:
+    """Return what the read-out shows, one compact row per bin of the wide drawing."""
+    end_s = max(findings.run.duration_s, float(len(findings.seconds)))
+    return [_row(one) for one in bins_of(findings, bin_size_s(end_s, WIDE))]
+
+
+def _row(one: Bin) -> list[object]:
+    return list(asdict(one).values())
+
+
+def commands(run: RunInfo, folder: str) -> tuple[tuple[str, str], ...]:
+    """Return what a person may want to type next, as (why, command)."""
+    again = ["harness", "run", run.campaign, "--target", run.target]
+    for key, value in sorted(run.overrides.items()):
+        again += ["--set", f"{key}={value}"]
+    return (
+        ("judge this record again, with today's rules", shlex.join(["harness", "judge", folder])),
+        ("play the campaign again", shlex.join(again)),
+        ("read what happened, event by event", f"cat {shlex.quote(folder)}/history/*.events.jsonl"),
+    )
+
+
+__all__ = ["REPORT_FILE", "Occurrence", "render_page", "write_page"]

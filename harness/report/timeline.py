@@ -1,0 +1,419 @@
+"""The run on one time axis, as geometry: the template only writes it down as SVG.
+
+Phases, faults, blind spots, open windows against MaxWindows, creates per second and free GPU shares share one x axis. Pure: a
+function of the findings and a width. Long runs are drawn in bins of several seconds, and a bin keeps its worst second.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from harness.clock import SECOND_NS
+from harness.judge.findings import Findings, Second
+from harness.report import words
+from harness.report.sentences import Occurrence, occurrences
+
+LEFT: Final = 40.0
+RIGHT: Final = 12.0
+CHARACTER: Final = 6.4
+"""Width of a character of the drawing's small text, in its own units; generous, so that labels do not touch."""
+BIN_PX: Final = 2.2
+"""A bin of seconds is at least this wide."""
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A rectangle with a label that fits, and a longer text for whoever points at it."""
+
+    x: float
+    width: float
+    name: str
+    label: str
+    title: str
+    row: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A tick on an axis."""
+
+    at: float
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A bar of the creates plot, from the top down: other outcomes, accepted, 503 at the bottom."""
+
+    x: float
+    width: float
+    refused: float
+    accepted: float
+    other: float
+
+
+@dataclass(frozen=True, slots=True)
+class FaultBand:
+    """One fault: in the world from `x` for `held`, then on the way back for `back`."""
+
+    x: float
+    held: float
+    back: float
+    row: int
+    name: str
+    label_x: float
+    anchor: str
+    title: str
+    effective_x: float | None
+    verified_x: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Plot:
+    """One plot: where it lies, its marks on the y axis, what is drawn in it as SVG paths."""
+
+    title: str
+    top: float
+    height: float
+    marks: tuple[Mark, ...]
+    paths: tuple[tuple[str, str], ...]
+    """Pairs of a class name and path data."""
+    bars: tuple[Bar, ...] = ()
+    limit_y: float | None = None
+
+    @property
+    def bottom(self) -> float:
+        """Return the y of the axis."""
+        return self.top + self.height
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """Everything the template draws; lengths in the drawing's own units."""
+
+    width: float
+    height: float
+    left: float
+    right: float
+    phases: tuple[Box, ...]
+    phases_y: float
+    faults: tuple[FaultBand, ...]
+    faults_y: float
+    fault_rows: int
+    gaps: tuple[Box, ...]
+    gaps_y: float
+    plots: tuple[Plot, ...]
+    ticks: tuple[Mark, ...]
+    axis_y: float
+    bin_s: int
+    max_windows: int | None
+    end_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Bin:
+    """One or more seconds as the read-out and the table show them."""
+
+    from_s: int
+    to_s: int
+    phase: str
+    certain: int
+    possible: int
+    streams: int | None
+    pods: int | None
+    slots: int | None
+    creates: int
+    accepted: int
+    refused: int
+    free: int | None
+    free_schedulable: int | None
+    faults: tuple[str, ...]
+    blind: tuple[str, ...]
+
+
+def bins_of(findings: Findings, size_s: int) -> tuple[Bin, ...]:
+    """Return the seconds in bins of `size_s`; a bin sums its creates and keeps its worst of everything else."""
+    happened = occurrences(findings)
+    groups: dict[int, list[Second]] = {}
+    for second in findings.seconds:
+        groups.setdefault(second.at_s // size_s, []).append(second)
+    return tuple(_bin(number * size_s, size_s, group, happened) for number, group in sorted(groups.items()))
+
+
+def _bin(from_s: int, size_s: int, group: list[Second], happened: Sequence[Occurrence]) -> Bin:
+    to_s = min(from_s + size_s, group[-1].at_s + 1)
+    held = tuple(
+        one.experiment
+        for one in happened
+        if one.injected_ns is not None
+        and one.injected_ns < to_s * SECOND_NS
+        and (one.undone_ns is None or one.undone_ns > from_s * SECOND_NS)
+    )
+    return Bin(
+        from_s=from_s,
+        to_s=to_s,
+        phase=group[0].phase.value,
+        certain=min(s.open.certain for s in group),
+        possible=max(s.open.possible for s in group),
+        streams=_worst(max, (s.streams for s in group)),
+        pods=_worst(max, (s.pods for s in group)),
+        slots=_worst(max, (s.slots for s in group)),
+        creates=sum(s.creates for s in group),
+        accepted=sum(s.outcomes.get("accepted", 0) for s in group),
+        refused=sum(s.refused_503 for s in group),
+        free=_worst(min, (s.free_shares for s in group)),
+        free_schedulable=_worst(min, (s.free_schedulable for s in group)),
+        faults=tuple(dict.fromkeys(held)),
+        blind=tuple(dict.fromkeys(watcher for s in group for watcher in s.blind)),
+    )
+
+
+def _worst(pick: Callable[[list[int]], int], values: Iterable[int | None]) -> int | None:
+    known = [value for value in values if value is not None]
+    return pick(known) if known else None
+
+
+def bin_size_s(end_s: float, width: float) -> int:
+    """Return how many seconds a bin must hold so that it can be seen at this width."""
+    most = max(1.0, (width - LEFT - RIGHT) / BIN_PX)
+    return next((size for size in (1, 2, 5, 10, 15, 30, 60, 120, 300) if end_s / size <= most), 600)
+
+
+def draw(findings: Findings, width: float) -> Timeline | None:
+    """Return the timeline at `width`, or None when the run has no seconds."""
+    if not findings.seconds:
+        return None
+    end_s = max(findings.run.duration_s, float(findings.seconds[-1].at_s + 1))
+    axis = _Axis(width, end_s)
+    bins = bins_of(findings, bin_size_s(end_s, width))
+    faults, rows = _faults(findings, axis)
+    gaps = _gaps(findings, axis)
+    top = 18.0
+    phases_y = top
+    faults_y = phases_y + 26
+    gaps_y = faults_y + rows * 26 + (4 if rows else 0)
+    plots_top = gaps_y + (20 if gaps else 0) + 24
+    windows = _windows(findings, axis, bins, plots_top, 210.0 if width > 600 else 170.0)
+    creates = _creates(axis, bins, windows.bottom + 34, 84.0)
+    plots = [windows, creates]
+    shares = _shares(axis, bins, creates.bottom + 34, 50.0)
+    if shares is not None:
+        plots.append(shares)
+    axis_y = plots[-1].bottom
+    return Timeline(
+        width=width,
+        height=axis_y + 24,
+        left=LEFT,
+        right=width - RIGHT,
+        phases=_phases(findings, axis),
+        phases_y=phases_y,
+        faults=faults,
+        faults_y=faults_y,
+        fault_rows=rows,
+        gaps=gaps,
+        gaps_y=gaps_y,
+        plots=tuple(plots),
+        ticks=axis.ticks(),
+        axis_y=axis_y,
+        bin_s=bin_size_s(end_s, width),
+        max_windows=findings.open_windows.max_windows,
+        end_s=end_s,
+    )
+
+
+class _Axis:
+    """The time axis: seconds to x."""
+
+    def __init__(self, width: float, end_s: float) -> None:
+        self.left, self.right, self.end_s = LEFT, width - RIGHT, end_s
+
+    def x(self, at_s: float) -> float:
+        share = min(1.0, max(0.0, at_s / self.end_s))
+        return round(self.left + share * (self.right - self.left), 1)
+
+    def x_ns(self, at_ns: int) -> float:
+        return self.x(at_ns / SECOND_NS)
+
+    def ticks(self) -> tuple[Mark, ...]:
+        room = max(2.0, (self.right - self.left) / 62)
+        steps = (1, 2, 5, 10, 15, 20, 30, 60, 120, 300, 600, 900, 1800, 3600)
+        step = next((step for step in steps if self.end_s / step <= room), 7200)
+        marks = [Mark(self.x(at), words.clock_time(at)) for at in range(0, math.ceil(self.end_s), step)]
+        return tuple(mark for mark in marks if mark.at <= self.right)
+
+
+def _phases(findings: Findings, axis: _Axis) -> tuple[Box, ...]:
+    boxes = []
+    for one in findings.phases:
+        x, end = axis.x_ns(one.from_ns), axis.x_ns(one.to_ns)
+        name = one.phase.value
+        label = name if (end - x) > len(name) * CHARACTER + 6 else ""
+        step = f" ({one.step})" if one.step else ""
+        title = f"{name}{step}: {words.moment(one.from_ns)} to {words.moment(one.to_ns)}"
+        boxes.append(Box(x, max(0.6, round(end - x, 1)), name, label, title))
+    return tuple(boxes)
+
+
+def _faults(findings: Findings, axis: _Axis) -> tuple[tuple[FaultBand, ...], int]:
+    taken: list[float] = []
+    bands = []
+    for one in occurrences(findings):
+        if one.injected_ns is None:
+            continue
+        x = axis.x_ns(one.injected_ns)
+        undone = axis.right if one.undone_ns is None else axis.x_ns(one.undone_ns)
+        end = max(undone, undone if one.to_ns is None or one.undone_ns is None else axis.x_ns(one.to_ns))
+        label_width = len(one.experiment) * CHARACTER + 4
+        fits = x + label_width <= axis.right
+        reach = max(end, x + label_width) if fits else end
+        start = x if fits else min(x, axis.right - label_width)
+        row = next((number for number, busy in enumerate(taken) if busy + 6 <= start), len(taken))
+        if row == len(taken):
+            taken.append(0.0)
+        taken[row] = reach
+        effective = min((e.effective_ns for e in one.entries if e.effective_ns is not None), default=None)
+        verified = [e.verified_ns for e in one.entries if e.verified_ns is not None]
+        bands.append(
+            FaultBand(
+                x=x,
+                held=round(max(1.0, undone - x), 1),
+                back=round(end - undone, 1),
+                row=row,
+                name=one.experiment,
+                label_x=x if fits else axis.right,
+                anchor="start" if fits else "end",
+                title=_fault_title(one),
+                effective_x=None if effective is None else axis.x_ns(effective),
+                verified_x=axis.x_ns(max(verified)) if verified else None,
+            )
+        )
+    return tuple(bands), len(taken)
+
+
+def _fault_title(one: Occurrence) -> str:
+    undone = words.moment(one.undone_ns) if one.undone_ns is not None else "never seen undone"
+    text = f"{one.experiment}: injected {words.moment(one.injected_ns)}, undone {undone}"
+    return text + (f", way back {words.span(one.recovery_s)}" if one.recovery_s is not None else "")
+
+
+def _gaps(findings: Findings, axis: _Axis) -> tuple[Box, ...]:
+    boxes = []
+    for gap in findings.gaps:
+        x, end = axis.x_ns(gap.from_ns), axis.x_ns(gap.to_ns)
+        title = f"{gap.watcher} blind from {words.moment(gap.from_ns)} to {words.moment(gap.to_ns)}"
+        title += f": {gap.detail}" if gap.detail else ""
+        boxes.append(Box(x, max(2.0, round(end - x, 1)), gap.watcher, "", title))
+    return tuple(boxes)
+
+
+def _windows(findings: Findings, axis: _Axis, bins: Sequence[Bin], top: float, height: float) -> Plot:
+    limit = findings.open_windows.max_windows
+    highest = max([limit or 0, 1, *(one.possible for one in bins), *(one.slots or 0 for one in bins)])
+    scale = _Scale(highest * 1.08, top, height)
+    paths = [
+        ("band", _band(axis, bins, scale)),
+        ("streams", _steps(axis, bins, scale, [one.streams for one in bins])),
+        ("pods", _steps(axis, bins, scale, [one.pods for one in bins])),
+        ("slots", _steps(axis, bins, scale, [one.slots for one in bins])),
+    ]
+    return Plot(
+        "Open windows",
+        top,
+        height,
+        scale.marks(4),
+        tuple((name, data) for name, data in paths if data),
+        limit_y=None if limit is None else scale.y(limit),
+    )
+
+
+def _creates(axis: _Axis, bins: Sequence[Bin], top: float, height: float) -> Plot:
+    highest = max([1.0, *(one.creates / (one.to_s - one.from_s) for one in bins)])
+    scale = _Scale(highest * 1.05, top, height)
+    bars = []
+    for one in bins:
+        if not one.creates:
+            continue
+        x, end = axis.x(one.from_s), axis.x(one.to_s)
+        per_s = 1 / (one.to_s - one.from_s)
+        other = one.creates - one.accepted - one.refused
+        gap = 0.6 if end - x > 3 else 0.0
+        bars.append(
+            Bar(
+                x,
+                round(max(0.8, end - x - gap), 1),
+                scale.size(one.refused * per_s),
+                scale.size(one.accepted * per_s),
+                scale.size(other * per_s),
+            )
+        )
+    return Plot("Creates per second", top, height, scale.marks(3), (), tuple(bars))
+
+
+def _shares(axis: _Axis, bins: Sequence[Bin], top: float, height: float) -> Plot | None:
+    known = [one.free for one in bins if one.free is not None]
+    if not known:
+        return None
+    scale = _Scale(max(1, *known) * 1.08, top, height)
+    free = _steps(axis, bins, scale, [one.free for one in bins])
+    usable = _area(axis, bins, scale, [one.free_schedulable for one in bins])
+    return Plot("Free GPU shares", top, height, scale.marks(2), (("usable", usable), ("free", free)))
+
+
+class _Scale:
+    """A y axis from 0 at the bottom to `highest` at the top."""
+
+    def __init__(self, highest: float, top: float, height: float) -> None:
+        self.highest, self.top, self.height = highest, top, height
+
+    def y(self, value: float) -> float:
+        return round(self.top + self.height - self.size(value), 1)
+
+    def size(self, value: float) -> float:
+        return round(self.height * min(1.0, value / self.highest), 1)
+
+    def marks(self, about: int) -> tuple[Mark, ...]:
+        rough = self.highest / about
+        power = 10.0 ** math.floor(math.log10(rough)) if rough > 0 else 1.0
+        step = max(1.0, next(n * power for n in (1, 2, 5, 10) if n * power >= rough))
+        count = int(self.highest // step)
+        return tuple(Mark(self.y(n * step), words.number(n * step)) for n in range(count + 1))
+
+
+def _runs(values: Sequence[int | None]) -> list[list[int]]:
+    """Return stretches of indices whose value is known: what is not known leaves a hole in the line."""
+    runs: list[list[int]] = []
+    for index, value in enumerate(values):
+        if value is None:
+            continue
+        if runs and runs[-1][-1] == index - 1:
+            runs[-1].append(index)
+        else:
+            runs.append([index])
+    return runs
+
+
+def _steps(axis: _Axis, bins: Sequence[Bin], scale: _Scale, values: Sequence[int | None]) -> str:
+    parts = []
+    for run in _runs(values):
+        parts.append(f"M{axis.x(bins[run[0]].from_s):g} {scale.y(values[run[0]] or 0):g}")
+        parts += [f"V{scale.y(values[index] or 0):g}H{axis.x(bins[index].to_s):g}" for index in run]
+    return "".join(parts)
+
+
+def _area(axis: _Axis, bins: Sequence[Bin], scale: _Scale, values: Sequence[int | None]) -> str:
+    parts = []
+    for run in _runs(values):
+        parts.append(f"M{axis.x(bins[run[0]].from_s):g} {scale.y(0):g}")
+        parts += [f"V{scale.y(values[index] or 0):g}H{axis.x(bins[index].to_s):g}" for index in run]
+        parts.append(f"V{scale.y(0):g}Z")
+    return "".join(parts)
+
+
+def _band(axis: _Axis, bins: Sequence[Bin], scale: _Scale) -> str:
+    if not bins:
+        return ""
+    there = [f"M{axis.x(bins[0].from_s):g} {scale.y(bins[0].possible):g}"]
+    there += [f"V{scale.y(one.possible):g}H{axis.x(one.to_s):g}" for one in bins]
+    back = [f"V{scale.y(one.certain):g}H{axis.x(one.from_s):g}" for one in reversed(bins)]
+    return "".join([*there, *back, "Z"])
