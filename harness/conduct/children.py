@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
@@ -45,6 +44,10 @@ class Child:
             return self._popen.wait(timeout=max(timeout_s, 0.0))
         except subprocess.TimeoutExpired:
             return None
+
+    def end_later(self) -> None:
+        """Ask it to end, and do not wait."""
+        self.send(signal.SIGTERM)
 
     def end(self, grace_s: float) -> int | None:
         """Ask it to end (SIGTERM), wait `grace_s`, then end it (SIGKILL); return its exit code."""
@@ -117,8 +120,3 @@ class Children:
             )
             ended.append((child, code))
         return ended
-
-    def wait_all(self, children: Sequence[Child], timeout_s: float) -> list[Child]:
-        """Wait for `children`; return those that still run after `timeout_s`."""
-        deadline = time.monotonic() + timeout_s
-        return [child for child in children if child.wait(deadline - time.monotonic()) is None]

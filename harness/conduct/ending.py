@@ -10,8 +10,9 @@ import msgspec
 from harness.errors import RecordUnusable
 from harness.history.reader import read_history
 from harness.history.run import RunInfo, read_run
-from harness.judge import judge, verdict_document
 from harness.judge.findings import Findings
+from harness.judge.judge import judge
+from harness.judge.verdict import verdict_document
 from harness.report import markdown_summary, write_junit, write_page
 
 

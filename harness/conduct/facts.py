@@ -5,6 +5,8 @@ import platform
 import socket
 from datetime import UTC, datetime
 
+from msgspec.structs import replace
+
 import harness
 from harness.cluster import Cluster, name_of
 from harness.conduct.folder import RunFolder
@@ -21,8 +23,7 @@ def wall_time() -> str:
 def run_facts(prepared: Prepared, folder: RunFolder, cluster: Cluster | None) -> RunInfo:
     """Return what is known about the run before it starts."""
     target, planned = prepared.target, prepared.plan
-    seen = _cluster_facts(prepared, cluster) if cluster is not None else {}
-    return RunInfo(
+    run = RunInfo(
         run_id=folder.run_id,
         harness_version=harness.__version__,
         campaign=planned.campaign.name,
@@ -62,8 +63,8 @@ def run_facts(prepared: Prepared, folder: RunFolder, cluster: Cluster | None) ->
             )
             for moment in planned.moments
         ),
-        **seen,
     )
+    return run if cluster is None else _as_found(run, prepared, cluster)
 
 
 def _operator() -> str:
@@ -73,23 +74,20 @@ def _operator() -> str:
         return ""
 
 
-def _cluster_facts(prepared: Prepared, cluster: Cluster) -> dict[str, object]:
+def _as_found(run: RunInfo, prepared: Prepared, cluster: Cluster) -> RunInfo:
+    """Add what the cluster says of itself; rights for all of it are not required, what is missing stays empty."""
+    run = replace(run, target_identity=cluster.identity(), kubernetes_version=cluster.version())
     resource = prepared.target.gpu_resource
-    facts: dict[str, object] = {
-        "target_identity": cluster.identity(),
-        "kubernetes_version": cluster.version(),
-    }
     try:
-        workers = cluster.workers()
-        facts["nodes"] = tuple(sorted(name_of(node) for node in cluster.nodes()))
-        facts["gpu_shares"] = sum(
-            int(node["status"].get("allocatable", {}).get(resource, 0)) for node in workers
+        shares = sum(
+            int(node["status"].get("allocatable", {}).get(resource, 0)) for node in cluster.workers()
         )
-        facts["images"] = {
+        run = replace(run, gpu_shares=shares, nodes=tuple(sorted(name_of(node) for node in cluster.nodes())))
+        images = {
             container["name"]: container["image"]
-            for deployment in (*cluster.deployments(), *cluster.statefulsets())
-            for container in deployment["spec"]["template"]["spec"]["containers"]
+            for workload in (*cluster.deployments(), *cluster.statefulsets())
+            for container in workload["spec"]["template"]["spec"]["containers"]
         }
+        return replace(run, images=images)
     except TargetError:
-        pass  # rights for these are not required; what is missing stays empty
-    return facts
+        return run

@@ -53,6 +53,11 @@ class Phases:
         now_ns = self._clock.now()
         self._change(now_ns, *self._at((now_ns - offset_ns) / SECOND_NS))
 
+    @property
+    def draining(self) -> bool:
+        """Whether the last phase has begun."""
+        return self._current is not None and self._current[0] is Phase.DRAIN
+
     def drain(self) -> None:
         """Begin the last phase."""
         self._change(self._clock.now(), Phase.DRAIN, "")
@@ -63,8 +68,8 @@ class Phases:
             self._writer.event(PhaseChanged(at_ns=now_ns, phase=phase, step=step))
 
     def _at(self, t_s: float) -> tuple[Phase, str]:
-        if self._current is not None and self._current[0] is Phase.DRAIN:
-            return self._current
+        if self.draining:
+            return Phase.DRAIN, ""
         active = [found for moment in self._plan.moments if (found := self._of(moment, t_s)) is not None]
         for phase in (Phase.UNDO, Phase.INJECT, Phase.HOLD, Phase.RECOVER):
             of_phase = [experiment for kind, experiment in active if kind is phase]

@@ -7,13 +7,14 @@ are undone, the load is ended and what was recorded is judged.
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
+import click
 import msgspec
 
 from harness import chaos, observe
-from harness.clock import Clock, SystemClock
+from harness.clock import SystemClock
 from harness.cluster import Cluster, Lease, connect
 from harness.conduct.audit import Leftover, as_event, wait_for_cleanup, window_objects
 from harness.conduct.children import Children
@@ -25,7 +26,7 @@ from harness.conduct.orders import Order, Prepared, prepare
 from harness.conduct.phases import FaultBoard
 from harness.conduct.stage import Stage
 from harness.conduct.stop import Stop
-from harness.errors import Exit, HarnessError, RecordUnusable, gravest
+from harness.errors import Exit, HarnessError, gravest
 from harness.history.events import (
     FaultChanged,
     Note,
@@ -50,63 +51,67 @@ def play(order: Order) -> int:
         cluster = connect(prepared.target) if prepared.target.kubernetes != "none" else None
         if cluster is not None:
             chaos.preflight(prepared.target, cluster, tuple(prepared.experiments.values()))
+        click.echo(
+            f"{prepared.plan.campaign.name} on {prepared.target.name}: takes {_minutes(prepared.plan.duration_s)}, "
+            f"at most {_minutes(prepared.plan.longest_s)}"
+        )
         folder = make_run_folder(order.reports, prepared.plan.campaign.name, order.out)
+        click.echo(f"record: {_shown(folder.path)}")
         run = run_facts(prepared, folder, cluster)
         write_run(folder.path, run)
         endings = _perform(prepared, cluster, folder, run, stop)
-        return _judge(folder, run, endings, stop)
+        return _judge(folder, run, endings)
 
 
 def _perform(
     prepared: Prepared, cluster: Cluster | None, folder: RunFolder, run: RunInfo, stop: Stop
 ) -> dict[Exit, str]:
     """Play it; return the endings that the record alone does not tell, each with its reason."""
-    clock = SystemClock.start()
     endings: dict[Exit, str] = {}
     before = window_objects(cluster) if cluster is not None else frozenset()
-    print(
-        f"{run.campaign} on {run.target}: at most {_minutes(prepared.plan.longest_s)}; record in {_shown(folder.path)}",
-        flush=True,
-    )
     with ExitStack() as stack:
-        if cluster is not None:
-            stack.enter_context(Lease.acquire(cluster, run.run_id))
+        lease = stack.enter_context(Lease.acquire(cluster, run.run_id)) if cluster is not None else None
+        clock = SystemClock.start()
         state, board = LiveState(run), FaultBoard()
         receiver = LiveReceiver(folder.live_socket)
-        stack.enter_context(Ears(receiver, (state.absorb, _hears(board))))
-        writer = HistoryWriter(folder.history, "conductor", LiveSender(folder.live_socket))
-        stack.callback(writer.close)
+        ears = stack.enter_context(Ears(receiver, (state.absorb, _hears(board))))
+        writer = stack.enter_context(closing(_writer(folder, "conductor")))
         writer.event(
             RunStarted(at_ns=clock.now(), run_id=run.run_id, campaign=run.campaign, target=run.target)
         )
         metrics = stack.enter_context(serve_metrics(state, port=prepared.order.metrics_port))
-        print(f"metrics: {metrics.url}", flush=True)
-        watchers = observe.start(
-            prepared.target,
-            cluster,
-            HistoryWriter(folder.history, "watchers", LiveSender(folder.live_socket)),
-            clock,
-        )
+        click.echo(f"live metrics: {metrics.url}")
+        seen = stack.enter_context(closing(_writer(folder, "watchers")))
+        watchers = observe.start(prepared.target, cluster, seen, clock)
         stack.callback(watchers.stop)
         stack.enter_context(_longest(prepared.plan.longest_s, stop))
         stack.enter_context(TerminalView(state, clock, prepared.plan.longest_s, sys.stderr))
-        children = stack.enter_context(Children(folder.logs, writer, clock, _environment(folder, clock)))
-        stage = Stage(prepared, folder, run, board, writer, clock, children, stop)
+        children = stack.enter_context(Children(folder.logs, writer, clock, clock.environment()))
+        stage = Stage(prepared, folder, writer, clock, board, children, lease, stop)
         try:
-            endings |= stage.play()
+            stage.play()
         except HarnessError as error:
             endings[error.code] = str(error)
             writer.event(Note(at_ns=clock.now(), level="error", text=str(error)))
-        endings |= stage.strike()
+        finally:
+            endings |= stage.strike()
         if cluster is not None:
             _audit(cluster, before, prepared, folder, writer, clock, stop)
-        if stop.asked:
+        if ears.failure is not None:
+            writer.event(
+                Note(at_ns=clock.now(), level="warning", text=f"the live view failed: {ears.failure!r}")
+            )
+        if stop.asked and not endings:
             endings[Exit.STOPPED] = stop.reason
-        writer.event(RunEnded(at_ns=clock.now(), reason=stop.reason if stop.asked else "planned"))
+        writer.event(RunEnded(at_ns=clock.now(), reason="stopped" if stop.asked else "planned"))
     return endings
 
 
-def _judge(folder: RunFolder, run: RunInfo, endings: dict[Exit, str], stop: Stop) -> int:
+def _writer(folder: RunFolder, name: str) -> HistoryWriter:
+    return HistoryWriter(folder.history, name, LiveSender(folder.live_socket))
+
+
+def _judge(folder: RunFolder, run: RunInfo, endings: dict[Exit, str]) -> int:
     """Judge the record, write the results, print the verdict; return the exit code."""
     code = gravest(endings)
     ended = msgspec.structs.replace(
@@ -133,7 +138,7 @@ def _audit(
     prepared: Prepared,
     folder: RunFolder,
     writer: HistoryWriter,
-    clock: Clock,
+    clock: SystemClock,
     stop: Stop,
 ) -> None:
     """Wait for the windows' objects to go, and name those that stay."""
@@ -150,10 +155,6 @@ def _audit(
     own_jobs = frozenset(r.event.job_id for r in records if isinstance(r.event, WindowAccepted))
     for leftover in sorted(left):
         writer.event(as_event(leftover, own_jobs, clock.now()))
-
-
-def _environment(folder: RunFolder, clock: SystemClock) -> dict[str, str]:
-    return {**clock.environment(), "HARNESS_RUN": str(folder.path), "HARNESS_LIVE": str(folder.live_socket)}
 
 
 @contextmanager

@@ -1,0 +1,57 @@
+"""Translate the plan into what the load process is told: its endpoint, stages on the run's clock, and its budget."""
+
+from harness.campaign import Plan
+from harness.clock import SystemClock, seconds
+from harness.conduct.folder import RunFolder
+from harness.focus.endpoint import Endpoint, Timeouts
+from harness.focus.seam import Budget, Payload
+from harness.load.plan import LoadPlan, Step
+from harness.target import Target
+
+
+def load_plan(
+    planned: Plan, target: Target, folder: RunFolder, clock: SystemClock, begins_ns: int
+) -> LoadPlan:
+    """Return the load process' orders; its first stage starts at instant `begins_ns`."""
+    load, begins_s = planned.campaign.load, seconds(begins_ns)
+    request, times = load.request, target.timeouts
+    return LoadPlan(
+        endpoint=Endpoint(
+            url=target.url,
+            ca_file=target.tls.ca_file,
+            insecure=target.tls.insecure,
+            timeouts=Timeouts(
+                connect_s=times.connect_s, read_s=times.read_s, total_s=times.total_s, ready_s=times.ready_s
+            ),
+            headers=target.headers,
+        ),
+        budget=Budget(
+            max_jobs=target.budget.max_jobs,
+            max_rate_per_s=target.budget.max_rate_per_s,
+            max_duration_s=target.budget.max_duration_s,
+            max_open_windows=target.budget.max_open_windows,
+        ),
+        payload=Payload(
+            duration_s=request.duration_s,
+            height=request.height,
+            nfft=request.nfft,
+            channels=request.channels.max - request.channels.min + 1,
+            channel_min=request.channels.min,
+            frequency_min_hz=float(request.frequency.min),
+            frequency_max_hz=float(request.frequency.max),
+        ),
+        max_windows=target.window_limit,
+        stages=tuple(Step(begins_s + stage.at, stage.open_windows) for stage in load.stages),
+        end_s=begins_s + planned.duration_s,
+        creates_in_flight=load.creates_in_flight,
+        hold_s=(load.hold.min, load.hold.max),
+        after_refusal_s=load.after_refusal,
+        suspend_after=load.suspend_after,
+        storm=load.storm,
+        live_share=1.0 - load.historic_share,
+        historic_share=load.historic_share,
+        seed=planned.campaign.seed,
+        history=str(folder.history),
+        clock_start_ns=clock.start_ns,
+        live_socket=str(folder.live_socket),
+    )
