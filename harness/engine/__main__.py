@@ -2,11 +2,14 @@
 
 import argparse
 import gc
+import os
 import sys
 
 import uvloop
 
-from harness.engine.service import serve
+os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # its INFO lines say what the record says better
+
+from harness.engine.service import serve  # noqa: E402  (gRPC reads its verbosity when it is imported)
 
 
 def main() -> int:

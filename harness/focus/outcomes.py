@@ -41,25 +41,6 @@ POSSIBLY_OPEN: frozenset[Outcome] = frozenset(
 )
 """Outcomes of a create after which the server may hold a window nobody knows the name of."""
 
-REFUSALS: frozenset[Outcome] = frozenset(
-    {
-        Outcome.UNAVAILABLE_503,
-        Outcome.SERVER_5XX,
-        Outcome.PARSE_500,
-        Outcome.INGRESS_502_504,
-        Outcome.NO_RECORDING_404,
-        Outcome.NOT_FOUND_404,
-        Outcome.VALIDATION_422,
-        Outcome.OTHER_STATUS,
-        Outcome.CONNECT_FAILED,
-        Outcome.CONNECT_TIMEOUT,
-        Outcome.READ_TIMEOUT,
-        Outcome.BROKEN_ANSWER,
-        Outcome.UNKNOWN,
-    }
-)
-"""Ways in which a create got no window: the load waits before it asks again."""
-
 NORMAL_HISTORIC_END = "Cancelling all calls"
 """Text of the UNAVAILABLE with which a finished historic job closes its streams."""
 

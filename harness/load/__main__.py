@@ -1,0 +1,61 @@
+"""`python -m harness.load --plan FILE`: play a load plan headless, until its end or SIGTERM. How the conductor starts load.
+
+Exit codes as everywhere; 0 whether the plan ended or SIGTERM ended it: both are orderly. Drains within 10 seconds.
+"""
+
+from gevent import monkey
+
+monkey.patch_all()
+
+import argparse  # noqa: E402  (everything else comes after the patch)
+import logging  # noqa: E402
+import signal  # noqa: E402
+import sys  # noqa: E402
+from pathlib import Path  # noqa: E402
+
+import gevent  # noqa: E402
+from gevent.event import Event  # noqa: E402
+from locust.env import Environment  # noqa: E402
+
+from harness.errors import HarnessError  # noqa: E402
+from harness.load.hooks import Hooks, complain  # noqa: E402
+from harness.load.plan import LoadPlan, read_plan  # noqa: E402
+from harness.load.shape import CampaignShape  # noqa: E402
+from harness.load.users import HistoricAnalyst, LiveViewer  # noqa: E402
+
+
+def play(plan: LoadPlan) -> int:
+    """Play `plan` to its end; return the exit code."""
+    users = []
+    for user, share in ((LiveViewer, plan.live_share), (HistoricAnalyst, plan.historic_share)):
+        if share > 0:
+            user.weight = share
+            users.append(user)
+    environment = Environment(user_classes=users, shape_class=CampaignShape.of(plan)(), stop_timeout=0)
+    hooks = Hooks(environment, lambda _: plan)
+    runner = environment.create_local_runner()
+    told = Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        gevent.signal_handler(number, told.set)
+    runner.start_shape()
+    runner.shape_greenlet.rawlink(lambda _: told.set())
+    told.wait()
+    runner.quit()
+    environment.events.quitting.fire(environment=environment)
+    return int(hooks.ending)
+
+
+def main() -> int:
+    """Read the plan and play it."""
+    parser = argparse.ArgumentParser(prog="python -m harness.load", description=__doc__)
+    parser.add_argument("--plan", type=Path, required=True, help="a LoadPlan as JSON (harness.load.plan)")
+    logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
+    try:
+        return play(read_plan(parser.parse_args().plan))
+    except HarnessError as error:
+        complain(error)
+        return int(error.code)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

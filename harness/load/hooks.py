@@ -1,0 +1,124 @@
+"""Tie a `Session` to a Locust environment: it begins when the test starts and ends when it stops.
+
+Every listener is ours to guard: Locust swallows what they raise. The exit code is ours too: refusals are what a campaign is
+about, so they do not fail the process; what went wrong with the load itself does.
+"""
+
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import gevent
+
+from harness.errors import Exit, HarnessError, gravest
+from harness.load.plan import LoadPlan
+from harness.load.session import Session
+
+PlanMaker = Callable[[Any], LoadPlan]
+
+
+class Hooks:
+    """The listeners of one Locust environment. `plan` is called at each start, `ended` after each end with the exit code."""
+
+    def __init__(
+        self,
+        environment: Any,
+        plan: PlanMaker,
+        ended: Callable[[Exit, str], None] | None = None,
+    ) -> None:
+        self._environment = environment
+        self._plan = plan
+        self._ended = ended
+        self._endings = [Exit.OK]
+        self._reason = "planned"
+        environment.process_exit_code = 0
+        environment.events.test_start.add_listener(self._guarded(self._start))
+        environment.events.test_stop.add_listener(self._guarded(self._stop))
+        environment.events.quitting.add_listener(self._guarded(self._quit))
+
+    @property
+    def session(self) -> Session | None:
+        """The load that is playing."""
+        return getattr(self._environment, "focus_session", None)
+
+    @property
+    def ending(self) -> Exit:
+        """The exit code as far as it is known."""
+        return gravest(self._endings)
+
+    def end_users(self, reason: str) -> None:
+        """Stop all users soon, and the process with them unless a web page is there to start them again."""
+        self._reason = reason
+        runner = self._environment.runner
+        if runner is not None:
+            gevent.spawn(runner.stop if self._environment.web_ui else runner.quit)
+
+    def on_sigterm(self) -> None:
+        """End the load on SIGTERM, also while a shape keeps Locust from listening to it (Locust 2.47)."""
+        gevent.signal_handler(signal.SIGTERM, self.end_users, "stopped (SIGTERM)")
+
+    def _start(self) -> None:
+        environment = self._environment
+        self._reason = "planned"
+        environment.focus_session = Session(
+            self._plan(environment),
+            fire=environment.events.request.fire,
+            stop=self.end_users,
+            wanted=self._wanted,
+        )
+
+    def _stop(self) -> None:
+        session = self.session
+        if session is None:
+            return
+        self._environment.focus_session = None
+        self._endings.append(session.end())
+        if self._ended is not None:
+            self._ended(session.ending, self._reason)
+
+    def _quit(self) -> None:
+        """Locust is about to exit: it reads the exit code after this, and stops the users only later."""
+        runner = self._environment.runner
+        if runner is not None and self.session is not None:
+            runner.stop()
+        self._stop()
+        self._environment.process_exit_code = int(self.ending)
+
+    def _wanted(self) -> int:
+        shape = self._environment.shape_class
+        wanted = shape.wanted() if shape is not None and hasattr(shape, "wanted") else None
+        if wanted is not None:
+            return int(wanted)
+        runner = self._environment.runner
+        return int(runner.target_user_count) if runner is not None else 0
+
+    def _guarded(self, job: Callable[[], None]) -> Callable[..., None]:
+        def listener(**_: Any) -> None:
+            try:
+                job()
+            except Exception as error:
+                session = self.session
+                if session is not None:
+                    session.failed(error)
+                else:
+                    complain(error)
+                self._endings.append(error.code if isinstance(error, HarnessError) else Exit.INTERNAL)
+                self._environment.process_exit_code = int(self.ending)
+                self.end_users(str(error))
+
+        return listener
+
+
+def complain(error: BaseException) -> None:
+    """Say on stderr what is wrong, as the command line does."""
+    sys.stderr.write(f"{error}\n")
+
+
+def refused(job: Callable[[], Any]) -> Any:
+    """Return what `job` returns, or end the process with the right code and a plain message where a file, an option or the target is wrong."""
+    try:
+        return job()
+    except HarnessError as error:
+        complain(error)
+        sys.exit(int(error.code))

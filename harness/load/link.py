@@ -1,0 +1,180 @@
+"""The load's end of the seam: starts the engine process, talks to it over a socket pair, notices when it is gone.
+
+Runs under gevent: everything that waits here lets other users run. The engine gets no path and no name, only the socket; when
+this process dies, however it dies, the socket closes and the engine closes its windows and ends.
+"""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import gevent
+from gevent.event import AsyncResult
+
+import harness
+from harness.errors import Exit, HarnessError
+from harness.focus.seam import (
+    Ask,
+    AskRecordings,
+    Begin,
+    Begun,
+    Close,
+    Drain,
+    Drained,
+    Ended,
+    Inbox,
+    Play,
+    RecordingsFound,
+    Told,
+    packed,
+    unpacked_batch,
+)
+
+START_S = 30.0
+END_S = 2.0
+FIRST_ASK = 1
+
+
+class EngineGone(HarnessError):
+    """The engine process ended while it was needed."""
+
+
+class EngineLink:
+    """One engine process and the conversation with it."""
+
+    def __init__(
+        self, begin: Begin, hear: Callable[[Told], None], lost: Callable[[EngineGone], None]
+    ) -> None:
+        """Start the engine; `hear` gets everything it tells, `lost` is called if it goes without being asked to."""
+        self._hear = hear
+        self._lost = lost
+        self._windows: dict[int, AsyncResult] = {}
+        self._asks: dict[int, AsyncResult] = {}
+        self._number = 0
+        self._ask = 0
+        self._begun = AsyncResult()
+        self._drained = AsyncResult()
+        self._draining = False
+        mine, theirs = socket.socketpair()
+        self._socket = mine
+        package = Path(harness.__file__).resolve().parent.parent
+        path = os.pathsep.join(filter(None, (str(package), os.environ.get("PYTHONPATH"))))
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "harness.engine", "--fd", str(theirs.fileno())],
+                pass_fds=(theirs.fileno(),),
+                stdin=subprocess.DEVNULL,
+                stdout=sys.stderr,
+                env={**os.environ, "PYTHONPATH": path},
+                process_group=0,  # Ctrl-C is for us to hear: the engine has windows to close first
+            )
+        finally:
+            theirs.close()
+        self._reader = gevent.spawn(self._listen)
+        self.send(begin)
+        try:
+            self._begun.get(timeout=START_S)
+        except gevent.Timeout as error:
+            self._process.kill()
+            raise EngineGone(f"the engine did not start within {START_S:g} s") from error
+
+    @property
+    def pid(self) -> int:
+        """The engine's process id."""
+        return self._process.pid
+
+    def send(self, ask: Ask) -> None:
+        """Send one message; an engine that is gone is noticed by the listener."""
+        try:
+            self._socket.sendall(packed(ask))
+        except OSError:
+            pass
+
+    def play(self, hold_s: float, start_s: int | None = None, end_s: int | None = None) -> Ended:
+        """Have a window played and return how it ended; a killed user closes its window on the way out."""
+        self._number += 1
+        number = self._number
+        result = self._windows[number] = AsyncResult()
+        self._refuse_if_gone()
+        self.send(Play(window=number, hold_s=hold_s, start_s=start_s, end_s=end_s))
+        ended: Ended | None = None
+        try:
+            ended = result.get()
+        finally:
+            self._windows.pop(number, None)
+            if ended is None:
+                self.send(Close(window=number))
+        return ended
+
+    def recordings(self, start_s: int, end_s: int) -> RecordingsFound:
+        """Return what was recorded between two instants (epoch seconds)."""
+        self._ask += 1
+        number = self._ask
+        result = self._asks[number] = AsyncResult()
+        self._refuse_if_gone()
+        self.send(AskRecordings(ask=number, start_s=start_s, end_s=end_s))
+        try:
+            found: RecordingsFound = result.get()
+        finally:
+            self._asks.pop(number, None)
+        return found
+
+    def drain(self, within_s: float) -> Exit:
+        """Close every window, have the history written, end the engine; return its exit code."""
+        self._draining = True
+        self.send(Drain(within_s=within_s))
+        try:
+            self._drained.get(timeout=within_s + END_S)
+            code = self._process.wait(timeout=END_S)
+        except (gevent.Timeout, subprocess.TimeoutExpired):
+            self._process.kill()
+            code = self._process.wait()
+        self._reader.kill()
+        self._socket.close()
+        return Exit(code) if code in set(Exit) else Exit.INTERNAL
+
+    def _listen(self) -> None:
+        inbox = Inbox()
+        try:
+            while data := self._socket.recv(1 << 16):
+                for body in inbox.feed(data):
+                    for told in unpacked_batch(body):
+                        self._dispatch(told)
+        except OSError:
+            pass
+        self._drained.set(None)
+        if not self._draining:
+            self._gone()
+
+    def _dispatch(self, told: Told) -> None:
+        self._hear(told)
+        match told:
+            case Begun():
+                self._begun.set(told)
+            case Drained():
+                self._drained.set(told)
+            case Ended() if told.window in self._windows:
+                self._windows[told.window].set(told)
+            case RecordingsFound() if told.ask in self._asks:
+                self._asks[told.ask].set(told)
+
+    def _gone(self) -> None:
+        self._draining = True
+        try:
+            code: int | None = self._process.wait(timeout=END_S)
+        except subprocess.TimeoutExpired:
+            code = None
+        error = EngineGone(f"the engine process ended by itself (exit code {code})")
+        if code in set(Exit):
+            error.code = Exit(code)
+        for waiting in (self._begun, *self._windows.values(), *self._asks.values()):
+            if not waiting.ready():
+                waiting.set_exception(error)
+        self._lost(error)
+
+    def _refuse_if_gone(self) -> None:
+        if self._draining:
+            raise EngineGone("the engine is not there any more")

@@ -1,0 +1,55 @@
+"""What `locustfile.py` plugs into Locust: options, target, and a run folder for each start of the test."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from harness.errors import Exit, InputError
+from harness.load.alone import own_plan, own_target
+from harness.load.hooks import Hooks, refused
+from harness.load.own_run import OwnRun
+from harness.load.plan import LoadPlan
+
+
+class Alone:
+    """Locust's own run of a load, for one Locust environment; `given` is a plan from a file, if there is one."""
+
+    def __init__(self, environment: Any, given: LoadPlan | None) -> None:
+        self._environment = environment
+        self._given = given
+        self._run: OwnRun | None = None
+        options = environment.parsed_options
+        if getattr(options, "master", False):
+            return  # a master plays nothing itself; each worker makes its own run
+        self._target = refused(lambda: own_target(self._host()))
+        refused(self._plan)  # what is wrong on the command line is said before anything starts
+        hooks = Hooks(environment, self._begin, self._end)
+        hooks.on_sigterm()
+
+    def _host(self) -> str | None:
+        host: str | None = self._environment.host
+        return host
+
+    def _plan(self) -> LoadPlan:
+        if self._given is not None:
+            host = self._host()
+            if host is None:
+                return self._given
+            return msgspec.structs.replace(
+                self._given,
+                endpoint=msgspec.structs.replace(self._given.endpoint, url=host.rstrip("/")),
+            )
+        if self._target is None and not self._host():
+            raise InputError("no server to load: give --host URL, or name a target file in HARNESS_TARGET")
+        return own_plan(self._target, self._environment.parsed_options, self._host())
+
+    def _begin(self, environment: Any) -> LoadPlan:
+        reports = Path(environment.parsed_options.reports)
+        self._run = OwnRun(reports, self._plan(), self._target)
+        return self._run.plan
+
+    def _end(self, code: Exit, reason: str) -> None:
+        if self._run is not None:
+            self._run.end(code, reason)
+            self._run = None

@@ -1,0 +1,133 @@
+"""A load as a value: what is wanted open at which second, how windows look, what it may cost. Pure.
+
+The conductor writes one from a campaign, `locustfile.py` makes one from a target file and the command line; both are played by
+`harness.load.session`. JSON and back without loss.
+"""
+
+import random
+from pathlib import Path
+
+import msgspec
+
+from harness.errors import InputError
+from harness.focus.endpoint import Endpoint
+from harness.focus.seam import Begin, Budget, Payload
+
+
+class Step(msgspec.Struct, frozen=True):
+    """From `at_s` seconds after the clock's start on, `open_windows` windows are wanted open."""
+
+    at_s: float
+    open_windows: int
+
+
+class LoadPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything a load process needs to know (`schema` 1)."""
+
+    schema: int = 1
+    endpoint: Endpoint
+    budget: Budget = Budget()
+    payload: Payload = Payload()
+    max_windows: int | None = None
+    """The server's own limit where it is known; the load does not heed it, it is what is being tested."""
+    stages: tuple[Step, ...] = ()
+    """Empty: Locust's own user count decides."""
+    end_s: float | None = None
+    """When the load ends by itself, in seconds of the run; None: when it is told to."""
+    creates_in_flight: int = 5
+    hold_s: tuple[float, float] = (30.0, 60.0)
+    """How long a live window streams: least and most, drawn evenly."""
+    historic_hold_s: float = 120.0
+    """When a historic window that does not end by itself is closed."""
+    historic_back_s: float = 86_400.0
+    """How far back recordings are looked for."""
+    after_refusal_s: float = 1.0
+    suspend_after: int = 20
+    """Equal refusals in a row after which a scenario only probes."""
+    suspend_s: float = 3.0
+    """How often a suspended scenario probes, with one user."""
+    storm: bool = False
+    """Never suspend: go on asking, whatever the server says."""
+    live_share: float = 1.0
+    historic_share: float = 0.0
+    spawn_rate_per_s: float = 100.0
+    seed: int = 0
+    history: str = "history"
+    clock_start_ns: int = 0
+    live_socket: str | None = None
+    load_writer: str = "load-1"
+    engine_writer: str = "engine-1"
+    window_base: int = 0
+    """Added to the window numbers of this load, so that several loads of one run do not collide."""
+
+    def __post_init__(self) -> None:
+        problems = [text for wrong, text in self._checks() if wrong]
+        if problems:
+            raise InputError("this load cannot be played: " + "; ".join(problems))
+
+    def _checks(self) -> tuple[tuple[bool, str], ...]:
+        times = [step.at_s for step in self.stages]
+        return (
+            (self.schema != 1, f"schema {self.schema} is not 1"),
+            (times != sorted(times), "stages are not in the order of their times"),
+            (
+                any(step.open_windows < 0 for step in self.stages),
+                "a stage wants a negative number of windows",
+            ),
+            (self.creates_in_flight < 1, f"creates_in_flight {self.creates_in_flight} is below 1"),
+            (not 0 <= self.hold_s[0] <= self.hold_s[1], f"hold {self.hold_s} is not least, most"),
+            (self.after_refusal_s < 0, f"after_refusal {self.after_refusal_s} s is negative"),
+            (self.suspend_after < 1, f"suspend_after {self.suspend_after} is below 1"),
+            (not self.suspend_s > 0, f"suspend {self.suspend_s} s is not above 0"),
+            (not self.spawn_rate_per_s > 0, f"spawn rate {self.spawn_rate_per_s} is not above 0"),
+            (
+                min(self.live_share, self.historic_share) < 0 or self.live_share + self.historic_share <= 0,
+                f"shares {self.live_share} live, {self.historic_share} historic are no shares",
+            ),
+        )
+
+    def begin(self) -> Begin:
+        """Return the engine's first message."""
+        return Begin(
+            endpoint=self.endpoint,
+            budget=self.budget,
+            payload=self.payload,
+            creates_in_flight=self.creates_in_flight,
+            history=self.history,
+            writer=self.engine_writer,
+            clock_start_ns=self.clock_start_ns,
+            live=self.live_socket,
+            window_base=self.window_base,
+        )
+
+
+def wanted_windows(plan: LoadPlan, t_s: float) -> int | None:
+    """Return how many windows are wanted open `t_s` seconds into the run; None when the load is over."""
+    if plan.end_s is not None and t_s >= plan.end_s:
+        return None
+    wanted = 0
+    for step in plan.stages:
+        if step.at_s > t_s:
+            break
+        wanted = step.open_windows
+    return min(wanted, plan.budget.max_open_windows)
+
+
+def pauses(plan: LoadPlan, scenario: str, user: int) -> random.Random:
+    """Return the random numbers of one user: the same for the same seed, scenario and number."""
+    return random.Random(f"{plan.seed}:{scenario}:{user}")
+
+
+def write_plan(plan: LoadPlan, file: Path) -> None:
+    """Write a plan as JSON."""
+    file.write_bytes(msgspec.json.format(msgspec.json.encode(plan), indent=2) + b"\n")
+
+
+def read_plan(file: Path) -> LoadPlan:
+    """Read a plan; raise `InputError` for what is not one."""
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=LoadPlan)
+    except OSError as error:
+        raise InputError(f"cannot read the plan {file}: {error}") from error
+    except (msgspec.ValidationError, msgspec.DecodeError) as error:
+        raise InputError(f"{file} is not a load plan: {error}") from error

@@ -1,0 +1,220 @@
+"""One load from its start to its end: the engine, the record of the load process, what Locust's pages show.
+
+Locust calls it through listeners, users through `play`. Whatever goes wrong in here reaches the history and the exit code,
+although Locust itself swallows exceptions of listeners.
+"""
+
+import logging
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gevent
+
+from harness.clock import SystemClock, nanoseconds, seconds
+from harness.errors import Exit, HarnessError, gravest
+from harness.focus.seam import Answered, Beat, Ended, Exhausted, Failed, First, Ready, RecordingsFound, Told
+from harness.history.events import Note, Outcome, ProcessEnded, ProcessStarted, ScenarioSuspended
+from harness.history.live import LiveSender
+from harness.history.writer import HistoryWriter
+from harness.load.link import EngineGone, EngineLink
+from harness.load.plan import LoadPlan
+from harness.load.refusals import REFUSALS, Refusals
+
+DRAIN_S = 7.0
+SUCCESSES = (Outcome.STREAMING, Outcome.COMPLETE)
+logger = logging.getLogger("harness.load")
+
+
+class WindowFailed(HarnessError):
+    """What Locust's pages show for a window that did not get as far as it should."""
+
+    def __init__(self, outcome: Outcome, detail: str = "") -> None:
+        super().__init__(f"{outcome.value}: {detail}" if detail else outcome.value)
+
+
+class Session:
+    """Plays one plan. `fire` is Locust's request event; `stop` ends the users (it must not wait for this session)."""
+
+    def __init__(
+        self,
+        plan: LoadPlan,
+        *,
+        fire: Callable[..., None],
+        stop: Callable[[str], None],
+        wanted: Callable[[], int],
+    ) -> None:
+        self.plan = plan
+        self.clock = SystemClock(plan.clock_start_ns)
+        self._fire = fire
+        self._stop = stop
+        self._wanted = wanted
+        self._refusals: dict[str, Refusals] = {}
+        self._endings = [Exit.OK]
+        self._over = False
+        live = LiveSender(Path(plan.live_socket)) if plan.live_socket else None
+        self._writer = HistoryWriter(Path(plan.history), plan.load_writer, live)
+        self._writer.event(ProcessStarted(at_ns=self.clock.now(), process=plan.load_writer, pid=os.getpid()))
+        self.link = EngineLink(plan.begin(), self._hear, self._lost)
+        self._beats = gevent.spawn(self._beat)
+
+    # --- for users ------------------------------------------------------------------------------
+
+    def play(
+        self, scenario: str, hold_s: float, start_s: int | None = None, end_s: int | None = None
+    ) -> Ended:
+        """Have one window played, when the scenario is not suspended; return how it ended."""
+        refusals = self._refusals_of(scenario)
+        while wait_ns := refusals.wait_ns(self.clock.now()):
+            gevent.sleep(seconds(wait_ns))
+        heard = False
+        try:
+            ended = self.link.play(hold_s, start_s, end_s)
+            heard = True
+        finally:
+            if not heard:
+                refusals.gave_up()
+        if ended.accepted:
+            refusals.accepted()
+        elif ended.outcome in REFUSALS:
+            self._refused(refusals, ended.outcome)
+        else:
+            refusals.gave_up()
+        return ended
+
+    def event(self, event: Any) -> None:
+        """Append an event to the load's own record."""
+        self._writer.event(event)
+
+    # --- for Locust -----------------------------------------------------------------------------
+
+    def guarded(self, job: Callable[[], None]) -> None:
+        """Do `job`; its failure is ours to report, because Locust would only log it."""
+        try:
+            job()
+        except Exception as error:
+            self.failed(error)
+
+    def failed(self, error: BaseException) -> None:
+        """Note our own failure in the history, set the exit code, end the load."""
+        self._endings.append(error.code if isinstance(error, HarnessError) else Exit.INTERNAL)
+        text = f"{type(error).__name__}: {error}"
+        logger.error("%s", text, exc_info=None if isinstance(error, HarnessError) else error)
+        self._note("error", f"load: {text}")
+        self._stop(text)
+
+    def end(self) -> Exit:
+        """Close every window, write everything down, end the engine; return the exit code. Safe to call twice."""
+        if self._over:
+            return self.ending
+        self._over = True
+        self._beats.kill()
+        self._endings.append(self.link.drain(DRAIN_S))
+        try:
+            self._writer.event(
+                ProcessEnded(
+                    at_ns=self.clock.now(),
+                    process=self.plan.load_writer,
+                    pid=os.getpid(),
+                    exit_code=int(self.ending),
+                )
+            )
+            self._writer.close()
+        except HarnessError as error:
+            self._endings.append(error.code)
+            logger.error("%s", error)  # noqa: TRY400  (the message is for people, the trace is not)
+        return self.ending
+
+    @property
+    def ending(self) -> Exit:
+        """The exit code as far as it is known now."""
+        return gravest(self._endings)
+
+    # --- inside ---------------------------------------------------------------------------------
+
+    def _refusals_of(self, scenario: str) -> Refusals:
+        plan = self.plan
+        if scenario not in self._refusals:
+            self._refusals[scenario] = Refusals(
+                plan.suspend_after, nanoseconds(plan.suspend_s), storm=plan.storm
+            )
+        return self._refusals[scenario]
+
+    def _refused(self, refusals: Refusals, outcome: Outcome) -> None:
+        suspension = refusals.refused(outcome, self.clock.now())
+        if suspension is not None:
+            self.event(
+                ScenarioSuspended(
+                    at_ns=self.clock.now(),
+                    outcome=suspension.outcome,
+                    refusals=suspension.refusals,
+                    until_ns=suspension.until_ns,
+                )
+            )
+
+    def _beat(self) -> None:
+        while True:
+            self.link.send(Beat(cpu_s=time.process_time(), wanted=self._wanted()))
+            gevent.sleep(1.0)
+
+    def _hear(self, told: Told) -> None:
+        match told:
+            case Answered():
+                self._row("HTTP", "POST /configure", told.latency_ns, told.bytes, told.outcome)
+            case Ready():
+                self._row("gRPC", "window ready", told.since_accept_ns)
+            case First():
+                self._row("gRPC", "first frame", told.since_accept_ns)
+            case Ended():
+                self._window_ended(told)
+            case RecordingsFound():
+                self._row("HTTP", "POST /recordings_in_time_range", told.latency_ns, 0, told.outcome)
+            case Exhausted():
+                logger.warning("%s; the load ends here", told.text)
+                self._stop(told.text)
+            case Failed():
+                self._endings.append(Exit(told.code))
+                logger.error("the engine failed: %s", told.text)
+                self._stop(told.text.strip().rpartition("\n")[2])
+
+    def _window_ended(self, told: Ended) -> None:
+        """Show the step a window failed at; those before were shown when they happened."""
+        if not told.accepted or told.outcome is Outcome.CANCELLED:
+            return
+        good = told.outcome in SUCCESSES
+        outcome = None if good else told.outcome
+        if not told.ready:
+            self._row("gRPC", "window ready", told.since_accept_ns, 0, outcome, told.detail)
+        elif not told.first:
+            self._row("gRPC", "first frame", told.since_accept_ns, 0, outcome, told.detail)
+        else:
+            self._row("gRPC", "stream", told.streamed_ns, told.bytes, outcome, told.detail)
+
+    def _row(
+        self,
+        kind: str,
+        name: str,
+        took_ns: int,
+        length: int = 0,
+        outcome: Outcome | None = None,
+        detail: str = "",
+    ) -> None:
+        self._fire(
+            request_type=kind,
+            name=name,
+            response_time=took_ns / 1e6,
+            response_length=length,
+            exception=None if outcome is None else WindowFailed(outcome, detail),
+            context={},
+        )
+
+    def _lost(self, error: EngineGone) -> None:
+        self.failed(error)
+
+    def _note(self, level: str, text: str) -> None:
+        try:
+            self._writer.event(Note(at_ns=self.clock.now(), level=level, text=text))
+        except (HarnessError, ValueError):  # a full disk, or a record that is closed already
+            logger.exception("this could not be noted in the history: %s", text)
