@@ -140,6 +140,15 @@ def merge_patch(target: Any, patch: Any) -> Any:
     return result
 
 
+def merge_object(target: Obj, patch: Any) -> Obj:
+    """Apply a merge patch to an object; raise PatchError where it is not an object itself."""
+    if not isinstance(patch, dict):
+        text = "json: cannot unmarshal array into Go value of type map[string]interface {}"
+        raise PatchError(text, malformed=True)
+    merged: Obj = merge_patch(target, patch)
+    return merged
+
+
 # ---- strategic merge patch
 
 

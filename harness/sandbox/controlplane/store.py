@@ -166,9 +166,12 @@ class Store:
         return record
 
     def encode(self, name: str, obj: Obj, version: int) -> Record:
-        """Make a record of an object at a version, without keeping it."""
+        """Make a record of an object at a version (0: without one, as a dry run has it), without keeping it."""
         shelf = self.shelves[name]
-        obj["metadata"]["resourceVersion"] = str(version)
+        if version:
+            obj["metadata"]["resourceVersion"] = str(version)
+        else:
+            obj["metadata"].pop("resourceVersion", None)
         body = {key: value for key, value in obj.items() if key not in ("kind", "apiVersion")}
         return Record(obj, shelf.prefix + ENCODER.encode(body)[1:], version)
 

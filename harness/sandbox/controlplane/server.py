@@ -1,0 +1,167 @@
+"""The control plane as one asyncio program: store, HTTPS front, housekeeping, and controllers where there are some.
+
+`serve` is what the supervisor's process and `python -m harness.sandbox.controlplane` run. It writes into the state
+directory: ca.pem, admin.json (url, token), kubeconfig, token and kubelet secrets. It refuses to listen on anything
+but the address it is given.
+"""
+
+import asyncio
+import importlib
+import importlib.util
+import json
+import logging
+import ssl
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import trustme
+import yaml
+from aiohttp import web
+
+from harness.sandbox.controlplane import kubelet_seam, world
+from harness.sandbox.controlplane.addresses import Ranges
+from harness.sandbox.controlplane.cells import seconds_of
+from harness.sandbox.controlplane.deletion import Options
+from harness.sandbox.controlplane.front import BODY_LIMIT, Front, measured
+from harness.sandbox.controlplane.identity import Tokens
+from harness.sandbox.controlplane.local import LocalApi
+from harness.sandbox.controlplane.quota import Keeper
+from harness.sandbox.controlplane.resources import BY_KEY
+from harness.sandbox.controlplane.rights import Rights
+from harness.sandbox.controlplane.store import WINDOW, Store
+from harness.sandbox.controlplane.subresources import Subresources
+from harness.sandbox.controlplane.verbs import Ask, Verbs
+
+LOG = logging.getLogger(__name__)
+EVENTS_KEPT_S = 3600.0
+CONTROLLERS = "harness.sandbox.controllers"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a control plane is to run."""
+
+    state: Path
+    host: str
+    port: int = 6443
+    ranges: Ranges = field(default_factory=Ranges)
+    window: int = WINDOW
+    world: str = ""
+    controllers: bool = True
+    settings: Any = None
+
+
+class ControlPlane:
+    """The parts of one control plane; `local` is the Api for what runs in this process."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        plan.state.mkdir(parents=True, exist_ok=True)
+        self.store = Store(first_version=1, window=plan.window)
+        self.verbs = Verbs(self.store, plan.ranges)
+        self.tokens = Tokens.load(plan.state)
+        self.subresources = Subresources(self.verbs, self.tokens)
+        self.local = LocalApi(self.verbs, self.subresources)
+        self.keeper = Keeper(self.store)
+        secret = kubelet_seam.load_secret(plan.state)
+        self.front = Front(self.verbs, self.subresources, Rights(self.store), secret)
+
+    async def keep_house(self) -> None:
+        """Recount quotas, drop events that are an hour old and metrics of what is gone, for ever."""
+        passes = 0
+        while True:
+            self.keeper.run_once()
+            if passes % 50 == 0:
+                self._drop_old_events()
+                self._drop_metrics()
+            passes += 1
+            await asyncio.sleep(0.2)
+
+    def _drop_old_events(self) -> None:
+        limit = time.time() - EVENTS_KEPT_S
+        for record in list(self.store.each("events")):
+            meta = record.obj["metadata"]
+            stamp = (
+                record.obj.get("lastTimestamp") or record.obj.get("eventTime") or meta["creationTimestamp"]
+            )
+            if seconds_of(stamp) < limit:
+                self.verbs.delete(BY_KEY["events"], meta["namespace"], meta["name"], Options(), Ask())
+
+    def _drop_metrics(self) -> None:
+        for plural in ("pods", "nodes"):
+            key = f"{plural}.metrics.k8s.io"
+            for at in list(self.store.shelf(key).records):
+                if self.store.get(plural, at) is None:
+                    self.verbs.delete(BY_KEY[key], at[0], at[1], Options(), Ask())
+
+
+def write_credentials(plan: Plan, tokens: Tokens) -> ssl.SSLContext:
+    """Make CA and certificate, write ca.pem, admin.json and kubeconfig; give the TLS context to serve with."""
+    ca = trustme.CA()
+    names = dict.fromkeys([plan.host, "127.0.0.1", "localhost", "kubernetes", "kubernetes.default.svc"])
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    ca.issue_cert(*names).configure_cert(context)
+    ca.cert_pem.write_to_path(str(plan.state / "ca.pem"))
+    url = f"https://{plan.host}:{plan.port}"
+    _write(plan.state / "admin.json", json.dumps({"url": url, "token": tokens.admin_token}))
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [
+            {
+                "name": "sandbox",
+                "cluster": {"server": url, "certificate-authority": str(plan.state.absolute() / "ca.pem")},
+            }
+        ],
+        "users": [{"name": "admin", "user": {"token": tokens.admin_token}}],
+        "contexts": [{"name": "sandbox", "context": {"cluster": "sandbox", "user": "admin"}}],
+        "current-context": "sandbox",
+    }
+    _write(plan.state / "kubeconfig", yaml.safe_dump(config))
+    return context
+
+
+def _write(file: Path, text: str) -> None:
+    file.touch(mode=0o600)
+    file.write_text(text)
+
+
+async def serve(
+    plan: Plan, stop: asyncio.Event | None = None, ready: Callable[[ControlPlane], None] | None = None
+) -> None:
+    """Run a control plane until `stop` is set; call `ready` once it answers."""
+    plane = ControlPlane(plan)
+    tls = write_credentials(plan, plane.tokens)
+    world.make(plane.verbs, plan.state / "ca.pem", plan.host, plan.port)
+    if plan.world == "conformance":
+        world.conformance_node(plane.verbs)
+    app = web.Application(client_max_size=BODY_LIMIT, middlewares=[measured])
+    app.router.add_route("*", "/{path:.*}", plane.front.handle)
+    runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.2)
+    await runner.setup()
+    await web.TCPSite(runner, plan.host, plan.port, ssl_context=tls, backlog=1024).start()
+    tasks = [asyncio.create_task(plane.keep_house(), name="housekeeping")]
+    if plan.controllers and importlib.util.find_spec(f"{CONTROLLERS}.run") is not None:
+        run = importlib.import_module(f"{CONTROLLERS}.run").run
+        tasks.append(asyncio.create_task(run(plane.local, plan.settings), name="controllers"))
+    for task in tasks:
+        task.add_done_callback(_ended)
+    if ready is not None:
+        ready(plane)
+    try:
+        await (stop or asyncio.Event()).wait()
+    finally:
+        for task in tasks:
+            task.cancel()
+        with suppress(asyncio.CancelledError):
+            await asyncio.gather(*tasks, return_exceptions=True)
+        await runner.cleanup()
+
+
+def _ended(task: "asyncio.Task[None]") -> None:
+    if not task.cancelled() and task.exception() is not None:
+        LOG.error("%s ended", task.get_name(), exc_info=task.exception())
