@@ -1,8 +1,8 @@
 """Every window of a run: own, own-unknown or foreign, and the intervals in which it was certainly and possibly open.
 
 A window is *open* while it holds a slot. Certainly: from its first own frame until the client closed it, and while its Service
-was seen in the cluster. Possibly: from the instant its create was sent until its slot was seen given back (without sight:
-until `RELEASE_NS` after the client closed it). Reads client outcomes and observations, never what was injected.
+was seen in the cluster. Possibly: from the instant its create was sent until its Service and its Job were seen gone (without
+sight: until `RELEASE_NS` after the client closed it). Reads client outcomes and observations, never what was injected.
 """
 
 from collections.abc import Sequence
@@ -12,6 +12,7 @@ import numpy as np
 
 from harness.history.events import (
     FirstFrame,
+    JobSeen,
     Outcome,
     PodSeen,
     Record,
@@ -33,6 +34,7 @@ WATCH_LAG_NS = 1_000_000_000
 FOUND_NS = 10_000_000_000
 """A window of ours whose answer was lost shows in the cluster within this time after the client gave up."""
 SLOTS_WATCHER = "services"
+STREAM_JOB = "grpc-job-"
 
 Intervals = list[tuple[int, int]]
 
@@ -62,12 +64,14 @@ class Windows:
     """Jobs in the cluster that no request of ours explains; None without sight of the cluster."""
     certain: Steps
     possible: Steps
+    foreign_open: Steps
+    """How many windows of others held a slot; without sight of the cluster it is 0 and means nothing."""
 
 
 def find_windows(records: Sequence[Record], attempts: Samples, blind: Steps, end_ns: int) -> Windows:
     """Tell the windows apart and count the open ones; `blind` is 1 while the Services' watcher could not see."""
     own, unknown, refused = _own(records, attempts)
-    held, sighted = _held(records, end_ns)
+    held, kept, sighted = _held(records, end_ns)
     by_job = {window.job_id: window for window in own if window.job_id}
     found = _match(unknown, held, by_job, blind)
     strangers = frozenset(held) - set(by_job) - set(found.values())
@@ -77,17 +81,23 @@ def find_windows(records: Sequence[Record], attempts: Samples, blind: Steps, end
         seen = held.get(window.job_id)
         sure = _certain(window, seen, blind, end_ns)
         certain += sure
-        possible.append(_possible(window, seen, sure, sighted=sighted, end_ns=end_ns))
+        possible.append(_possible(window, kept.get(window.job_id), sure, sighted=sighted, end_ns=end_ns))
     for window in unknown:
-        seen = held.get(found.get(window.number, ""))
-        sure = _cut(seen, blind) if seen else []
+        job = found.get(window.number, "")
+        sure = _cut(held[job], blind) if job else []
         certain += sure
-        possible.append(_possible(window, seen, sure, sighted=sighted, end_ns=end_ns))
+        possible.append(_possible(window, kept.get(job), sure, sighted=sighted, end_ns=end_ns))
     for job in strangers:
         certain += _cut(held[job], blind)
-        possible.append(held[job])
+        possible.append(kept[job])
     return Windows(
-        tuple(own), tuple(unknown), found, strangers if sighted else None, _count(certain), _count(possible)
+        own=tuple(own),
+        unknown=tuple(unknown),
+        found=found,
+        foreign=strangers if sighted else None,
+        certain=_count(certain),
+        possible=_count(possible),
+        foreign_open=_count([held[job] for job in strangers]),
     )
 
 
@@ -117,39 +127,62 @@ def _own(records: Sequence[Record], attempts: Samples) -> tuple[list[Window], li
     return list(accepted.values()), list(lost.values()), refused
 
 
-def _held(records: Sequence[Record], end_ns: int) -> tuple[dict[str, tuple[int, int]], bool]:
-    """Return when each job in the cluster held a slot, and whether the cluster was seen at all.
+Held = dict[str, tuple[int, int]]
 
-    A Service is a held slot. Where Services may not be watched, a stream pod that has not ended stands for one.
+
+def _held(records: Sequence[Record], end_ns: int) -> tuple[Held, Held, bool]:
+    """Return when each job in the cluster held a slot, when it may have, and whether the cluster was seen at all.
+
+    A Service is a held slot. Where Services may not be watched, a stream pod that has not ended stands for one. A server may
+    count a window until its Job has ended too, so until then it is possibly open.
     """
     sighted = any(
-        isinstance(record.event, WatcherState)
-        and record.event.watcher == SLOTS_WATCHER
-        and record.event.seeing
+        isinstance(record.event, ServiceSeen)
+        or (
+            isinstance(record.event, WatcherState)
+            and record.event.watcher == SLOTS_WATCHER
+            and record.event.seeing
+        )
         for record in records
     )
-    spans: dict[str, tuple[int, int]] = {}
+    spans: dict[tuple[str, str], tuple[int, int]] = {}  # by job and object
+    sure: set[tuple[str, str]] = set()
+    open_end_ns = end_ns + WATCH_LAG_NS + 1
     for record in records:
         event = record.event
         if isinstance(event, ServiceSeen):
-            sighted, holds = True, event.exists
-        elif isinstance(event, PodSeen) and event.role == "stream" and not sighted:
+            name, is_slot, holds = event.service, True, event.exists
+        elif isinstance(event, PodSeen) and event.role == "stream":
+            name, is_slot = event.pod, not sighted
             holds = event.exists and event.phase in ("Pending", "Running")
+        elif isinstance(event, JobSeen) and event.job.startswith(STREAM_JOB):
+            name, is_slot, holds = event.job, False, event.exists and event.state in ("", "active")
         else:
             continue
-        if not event.job_id:
-            continue
+        key = (event.job_id, name)
         if holds:
-            first_ns = spans.get(event.job_id, (event.at_ns, 0))[0]
-            spans[event.job_id] = (first_ns, end_ns + WATCH_LAG_NS + 1)  # until seen gone
-        elif event.job_id in spans:
-            spans[event.job_id] = (spans[event.job_id][0], event.at_ns)
-    return spans, sighted or bool(spans)
+            spans[key] = (spans.get(key, (event.at_ns, 0))[0], open_end_ns)
+        elif key in spans and spans[key][1] == open_end_ns:
+            spans[key] = (spans[key][0], event.at_ns)
+        if is_slot and holds:
+            sure.add(key)
+    held = _hull(spans, sure)
+    kept = _hull(spans, {key for key in spans if key[0] in held})
+    return held, kept, sighted or bool(held)
 
 
-def _match(
-    unknown: list[Window], held: dict[str, tuple[int, int]], by_job: dict[str, Window], blind: Steps
-) -> dict[int, str]:
+def _hull(spans: dict[tuple[str, str], tuple[int, int]], keys: set[tuple[str, str]]) -> Held:
+    """Return per job the time from the first of its chosen objects to the last."""
+    hull: Held = {}
+    for key in keys:
+        start_ns, end_ns = spans[key]
+        before = hull.get(key[0], (start_ns, end_ns))
+        hull[key[0]] = (min(before[0], start_ns), max(before[1], end_ns))
+    hull.pop("", None)
+    return hull
+
+
+def _match(unknown: list[Window], held: Held, by_job: dict[str, Window], blind: Steps) -> dict[int, str]:
     """Give each window without an answer the first job nobody claims that appeared while it may have been made."""
     free = sorted((span[0], job) for job, span in held.items() if job not in by_job)
     found: dict[int, str] = {}

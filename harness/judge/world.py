@@ -14,6 +14,7 @@ import numpy as np
 from harness.history.events import (
     DependencySeen,
     FirstFrame,
+    JobSeen,
     LoadState,
     NodeSeen,
     PodSeen,
@@ -38,6 +39,7 @@ UP = 1
 OBSERVATIONS = (
     DependencySeen,
     FirstFrame,
+    JobSeen,
     LoadState,
     NodeSeen,
     PodSeen,
@@ -53,6 +55,7 @@ OBSERVATIONS = (
 """All a world is made of; every other kind of event is taken out before anything is looked at."""
 
 DEPENDENCIES = ("focus_server", "kubernetes_api", "mongodb", "broker", "fibre")
+BEHIND_THE_API = ("nodes", "pods", "jobs", "services", "events")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +83,21 @@ class World:
 
     @cached_property
     def blind(self) -> dict[str, Steps]:
-        """Per watcher: 1 while it could not see, 0 while it could; before its first word it could not."""
+        """Per watcher: 1 while it could not see, 0 while it could; before its first word it could not.
+
+        A watch learns late that its connection is dead, so while the API server does not answer, no watch can see.
+        """
         states: dict[str, list[tuple[int, int]]] = {}
         for record in self._records:
             if isinstance(record.event, WatcherState):
                 state = record.event
                 states.setdefault(state.watcher, []).append((state.at_ns, int(not state.seeing)))
-        return {watcher: Steps.of(changes, 1) for watcher, changes in sorted(states.items())}
+        told = {watcher: Steps.of(changes, 1) for watcher, changes in sorted(states.items())}
+        silent = self.dependencies["kubernetes_api"].steps.equal(DOWN)
+        return {
+            watcher: _either(steps, silent) if watcher in BEHIND_THE_API else steps
+            for watcher, steps in told.items()
+        }
 
     def blind_at(self, watcher: str, from_ns: Ints, to_ns: Ints) -> Ints:
         """Return 1 for each interval in which `watcher` could not see all the time (or never was there)."""
@@ -170,8 +181,10 @@ class World:
 
     @cached_property
     def foreign(self) -> Steps:
-        """Slots held by others, by the cluster's count; `UNKNOWN` as for slots."""
-        return self._slots(lambda event: event.foreign, SLOTS_WATCHER)
+        """Slots held by windows that no request of ours explains; `UNKNOWN` while the Services' watcher is blind."""
+        if self.windows.foreign is None:
+            return Steps.of([], UNKNOWN)
+        return _masked(self.windows.foreign_open, self.blind.get(SLOTS_WATCHER))
 
     def _slots(self, value: Callable[[SlotsSeen], int], watcher: str) -> Steps:
         changes = [
@@ -213,6 +226,12 @@ def _seen(changes: Iterable[tuple[int, int, str]]) -> Seen:
     told = list(changes)
     steps = Steps.of(((at, value) for at, value, _ in told), UNKNOWN)
     return Seen(steps, tuple(told[int(i)][2] for i in steps.order))
+
+
+def _either(one: Steps, other: Steps) -> Steps:
+    """Return the step function that is 1 where either is 1 (both are 0 or 1)."""
+    at_ns = np.union1d(one.at_ns, other.at_ns)
+    return Steps(at_ns, one.at(at_ns) | other.at(at_ns), int(one.values[0] | other.values[0]))
 
 
 def _masked(steps: Steps, blind: Steps | None) -> Steps:
