@@ -34,32 +34,27 @@ def workload_objects(settings: Settings) -> list[tuple[str, Obj]]:
     broker = broker_kind(settings)
     env = {} if broker == "none" else {feed.BROKER_ENV: settings.broker_name}
     field = settings.mode == "field"
-    objects = [
-        (
-            "services",
-            _service(
-                settings,
-                settings.mongodb_name,
-                settings.mongodb_selector,
-                settings.mongodb_port,
-                public=field,
+    mongodb, focus = settings.mongodb_name, settings.focus_name
+    objects: list[tuple[str, Obj]] = []
+    if broker == "own":
+        # First, because RabbitMQ takes longest to start.
+        objects += [
+            (
+                "services",
+                _service(
+                    settings, settings.broker_name, settings.broker_selector, settings.broker_port, field
+                ),
             ),
-        ),
+            ("statefulsets.apps", _broker(settings)),
+        ]
+    return [
+        *objects,
+        ("services", _service(settings, mongodb, settings.mongodb_selector, settings.mongodb_port, field)),
         ("deployments.apps", _mongodb(settings)),
-        ("services", _service(settings, settings.focus_name, settings.focus_selector, settings.focus_port)),
+        ("services", _service(settings, focus, settings.focus_selector, settings.focus_port)),
         ("deployments.apps", _focus_server(settings, env)),
         ("deployments.apps", _player(settings, env)),
     ]
-    if broker == "own":
-        port = settings.broker_port
-        objects.append(
-            (
-                "services",
-                _service(settings, settings.broker_name, settings.broker_selector, port, public=field),
-            )
-        )
-        objects.append(("statefulsets.apps", _broker(settings)))
-    return objects
 
 
 def _focus_server(settings: Settings, env: dict[str, str]) -> Obj:
@@ -145,7 +140,7 @@ def _deployment(settings: Settings, name: str, selector: str, container: Obj, po
     }
 
 
-def _service(settings: Settings, name: str, selector: str, port: int, *, public: bool = False) -> Obj:
+def _service(settings: Settings, name: str, selector: str, port: int, public: bool = False) -> Obj:
     return {
         "apiVersion": "v1",
         "kind": "Service",

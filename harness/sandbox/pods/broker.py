@@ -75,8 +75,8 @@ def environment(pod: PodContext, folder: Path) -> dict[str, str]:
         **os.environ,
         **{name: str(path) for name, path in names.items()},
         "RABBITMQ_NODENAME": "rabbit@localhost",
-        # One scheduler and no busy waiting: the node shares two cores with everything else.
-        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 1:1 +sbwt none +sbwtdcpu none +sbwtdio none",
+        # Few schedulers and no busy waiting: the node shares two cores with everything else.
+        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none",
         "RABBITMQ_IO_THREAD_POOL_SIZE": "4",
         "ERL_EPMD_ADDRESS": pod.ip,
         "ERL_EPMD_PORT": str(EPMD_BASE + block),
