@@ -1,0 +1,265 @@
+"""`harness sandbox`: start, look at, take hold of and end the embedded reference world.
+
+The command line is all there is to it: the work is the supervisor's. Called by `harness.cli`; a target's `node_access`
+calls `node` and `process`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import click
+
+from harness.errors import Exit, HarnessError, InputError
+from harness.sandbox.manifests import broker_kind
+from harness.sandbox.processes import MARK, end_all, processes_of
+from harness.sandbox.readiness import Part, parts_of
+from harness.sandbox.settings import MODES, PROFILES, Settings, SettingsError, keys
+from harness.sandbox.state import (
+    DEFAULT_NAME,
+    Sandbox,
+    is_running,
+    read_sandbox,
+    sandbox_names,
+    sandbox_root,
+    take_name,
+)
+from harness.sandbox.supervisor import VERBS, Request, ask
+from harness.sandbox.surroundings import variables
+
+UP_WITHIN_S = 60.0
+POLL_S = 0.1
+NAME = click.option(
+    "--name",
+    default=DEFAULT_NAME,
+    show_default=True,
+    envvar="HARNESS_SANDBOX",
+    help="Which sandbox; each has addresses and files of its own.",
+)
+
+
+@click.group()
+def sandbox() -> None:
+    """The embedded reference world: a Kubernetes API, nodes, Focus Server, MongoDB, all as processes on loopback."""
+
+
+@sandbox.command()
+@NAME
+@click.option(
+    "--mode", type=click.Choice(MODES), default="seed", show_default=True, help="Which Focus Server."
+)
+@click.option(
+    "--profile", type=click.Choice(PROFILES), default="fast", show_default=True, help="Which clocks."
+)
+@click.option(
+    "--set", "sets", multiple=True, metavar="KEY=VALUE", help="One setting; may be given several times."
+)
+@click.option(
+    "--settings", "list_settings", is_flag=True, help="Print every setting with its value and exit."
+)
+@click.option("--bound-to", type=int, default=0, metavar="PID", help="End by itself when this process ends.")
+def up(name: str, mode: str, profile: str, sets: tuple[str, ...], list_settings: bool, bound_to: int) -> None:
+    """Start a sandbox and return when it is ready."""
+    try:
+        settings = Settings.make(mode, profile, sets)
+    except SettingsError as error:
+        raise InputError("\n".join(f"--set {problem}" for problem in error.problems)) from error
+    if list_settings:
+        for key in keys():
+            click.echo(f"{key}={getattr(settings, key)}")
+        return
+    started = time.monotonic()
+    root = sandbox_root(name)
+    supervisor = _start_supervisor(name, root, settings, bound_to)
+    try:
+        running = _await_ready(name, supervisor, started)
+    except BaseException:
+        supervisor.kill()
+        supervisor.wait()
+        end_all(root)
+        raise
+    click.echo(f"sandbox {name!r} is ready after {time.monotonic() - started:.1f} s: {running.focus_url}")
+    click.echo(f'to use it from other tools: eval "$(harness sandbox env --name {name})"')
+
+
+def _start_supervisor(name: str, root: Path, settings: Settings, bound_to: int) -> subprocess.Popen[bytes]:
+    lock = take_name(root)
+    if lock is None:
+        raise InputError(
+            f"sandbox {name!r} is running already: look with `harness sandbox status --name {name}`, "
+            f"end it with `harness sandbox down --name {name}`, or choose another --name"
+        )
+    _clean_up_after_crash(name, root)
+    with (root / "supervisor.log").open("wb") as output:
+        supervisor = subprocess.Popen(
+            [sys.executable, "-m", "harness.sandbox.supervisor", str(root), str(bound_to)],
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            pass_fds=(lock,),
+            env={**os.environ, MARK: str(root)},
+            cwd=root,
+        )
+    os.close(lock)
+    assert supervisor.stdin is not None
+    supervisor.stdin.write(json.dumps(settings.to_json()).encode())
+    supervisor.stdin.close()
+    return supervisor
+
+
+def _clean_up_after_crash(name: str, root: Path) -> None:
+    """A sandbox that ended without `down` leaves files, and never processes; look nevertheless."""
+    if not (root / "sandbox.json").exists():
+        return
+    left = end_all(root)
+    if left:
+        raise HarnessError(
+            f"processes of an earlier sandbox {name!r} cannot be ended: {[one.pid for one in left]}"
+        )
+    (root / "sandbox.json").unlink()
+    click.echo(f"cleaned up after an earlier sandbox {name!r} that had not been taken down")
+
+
+def _await_ready(name: str, supervisor: subprocess.Popen[bytes], started: float) -> Sandbox:
+    root, shown = sandbox_root(name), set[str]()
+    while time.monotonic() - started < UP_WITHIN_S:
+        if supervisor.poll() is not None:
+            raise HarnessError(f"the sandbox ended while starting:\n{_tail(root / 'supervisor.log')}")
+        parts = parts_of(read_sandbox(name)) if (root / "sandbox.json").exists() else []
+        for part in parts:
+            if part.ready and part.name not in shown:
+                shown.add(part.name)
+                click.echo(f"{time.monotonic() - started:5.1f} s  {part.name}: {part.seen}")
+        if parts and all(part.ready for part in parts):
+            return read_sandbox(name)
+        time.sleep(POLL_S)
+    missing = "; ".join(f"{part.name}: {part.seen}" for part in parts if not part.ready)
+    raise HarnessError(f"not ready within {UP_WITHIN_S:g} s ({missing}); logs are in {root / 'logs'}")
+
+
+def _tail(path: Path, lines: int = 20) -> str:
+    try:
+        return "\n".join(path.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
+    except OSError:
+        return ""
+
+
+@sandbox.command()
+@NAME
+def down(name: str) -> None:
+    """End a sandbox and make sure that no process of it is left."""
+    root = sandbox_root(name)
+    if not root.exists():
+        raise InputError(f"no sandbox {name!r}: there is {', '.join(sandbox_names()) or 'none'}")
+    before = len(processes_of(root))
+    if is_running(name):
+        try:
+            ask(root, Request("down"))
+        except HarnessError:
+            pass  # a supervisor that does not answer is ended below like everything else
+        deadline = time.monotonic() + 5
+        while is_running(name) and time.monotonic() < deadline:
+            time.sleep(0.02)
+    left = end_all(root)
+    if left:
+        names = ", ".join(f"{one.name} ({one.pid})" for one in left)
+        raise HarnessError(f"sandbox {name!r} is not down: {names} could not be ended")
+    (root / "sandbox.json").unlink(missing_ok=True)
+    click.echo(
+        f"sandbox {name!r} is down: {before} processes ended, none is left; its logs stay in {root / 'logs'}"
+    )
+
+
+@sandbox.command()
+@NAME
+@click.option("--format", "form", type=click.Choice(("text", "json")), default="text", show_default=True)
+def status(name: str, form: str) -> None:
+    """Say what runs and what is missing; exit 10 when the sandbox is not ready."""
+    found = read_sandbox(name)
+    running = is_running(name)
+    processes = (
+        [(one.role, one.pid, one.state) for one in ask(found.root, Request("status")).processes]
+        if running
+        else []
+    )
+    parts = parts_of(found) if running else [Part("supervisor", ready=False, seen="is not running")]
+    broker = broker_kind(found.settings)
+    ready = all(part.ready for part in parts)
+    if form == "json":
+        said = {
+            "name": name,
+            "running": running,
+            "ready": ready,
+            "mode": found.settings.mode,
+            "profile": found.settings.profile,
+            "broker": broker,
+            "parts": {part.name: {"ready": part.ready, "seen": part.seen} for part in parts},
+            "processes": [{"role": role, "pid": pid, "state": state} for role, pid, state in processes],
+        }
+        click.echo(json.dumps(said, indent=1))
+    else:
+        click.echo(
+            f"sandbox {name!r}, mode {found.settings.mode}, profile {found.settings.profile}: {'ready' if ready else 'not ready'}"
+        )
+        for part in parts:
+            click.echo(f"  {'ok ' if part.ready else 'NO '} {part.name}: {part.seen}")
+        click.echo(f"  broker: {_BROKER_WORDS.get(broker, broker)}")
+        for role, pid, state in processes:
+            click.echo(f"  {role}: {state}{f' (process {pid})' if state != 'ended' else ''}")
+    if not ready:
+        sys.exit(Exit.FAILED)
+
+
+_BROKER_WORDS = {
+    "none": "none: rabbitmq-server is not installed and no broker_url is set; everything else works",
+    "own": "RabbitMQ in a pod",
+    "external": "outside of the sandbox (broker_url)",
+}
+
+
+@sandbox.command()
+@NAME
+@click.option("--format", "form", type=click.Choice(("sh", "json")), default="sh", show_default=True)
+def env(name: str, form: str) -> None:
+    """Print what other tools need: addresses, kubeconfig and credentials, as variables."""
+    found = read_sandbox(name)
+    if not is_running(name):
+        raise InputError(f"sandbox {name!r} is not running: start it with `harness sandbox up --name {name}`")
+    said = variables(found)
+    if form == "json":
+        click.echo(json.dumps(said, indent=1))
+        return
+    for key, value in said.items():
+        click.echo(f"export {key}={shlex.quote(value)}")
+
+
+@sandbox.command()
+@NAME
+@click.argument("node_name", metavar="NODE")
+@click.argument("verb", type=click.Choice(VERBS))
+def node(name: str, node_name: str, verb: str) -> None:
+    """Freeze, thaw, kill or start a node's kubelet; killing it kills its pods."""
+    found = read_sandbox(name)
+    found.node_index(node_name)
+    click.echo(ask(found.root, Request(verb, f"kubelet/{node_name}")).said)
+
+
+@sandbox.command()
+@NAME
+@click.argument("role")
+@click.argument("verb", type=click.Choice(VERBS))
+def process(name: str, role: str, verb: str) -> None:
+    """Freeze, thaw, kill or start a process.
+
+    ROLE is control-plane, ingress, proxy/NODE, kubelet/NODE, the name of a pod, or what a pod's container runs
+    (focus-server, mongodb, rabbitmq, player, pzlinux, cleanup-grpc). Nothing that was killed comes back by
+    itself, but containers, which their kubelet starts again.
+    """
+    click.echo(ask(read_sandbox(name).root, Request(verb, role)).said)

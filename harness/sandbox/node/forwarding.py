@@ -1,0 +1,171 @@
+"""Carries TCP connections from a listening address to a backend: bytes both ways, nothing else.
+
+The service proxy makes one `Forwarder` per service port. Where a connection goes is chosen once, when it arrives;
+after that it stays with its pod whatever happens to the service. It keeps no more than one buffer per direction
+and passes pressure on: a reader that is slow slows down its sender. A backend that refuses, resets or dies shows as
+a reset, so that a client never mistakes a broken stream for a finished one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import struct
+from collections.abc import Callable
+
+Backend = tuple[str, int]
+Choose = Callable[[], Backend | None]
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+CONNECT_TIMEOUT_S = 5.0
+
+
+class _Side(asyncio.Protocol):
+    """One end of a forwarded connection."""
+
+    def __init__(self) -> None:
+        self.transport: asyncio.Transport | None = None
+        self.other: _Side | None = None
+        self._early: list[bytes] = []
+        self._half_closed = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        _no_delay(transport)
+        if self.other is None:
+            transport.pause_reading()
+
+    def join(self, other: _Side) -> None:
+        """Connect both sides and let bytes flow."""
+        self.other, other.other = other, self
+        for side in (self, other):
+            assert side.transport is not None
+            if not side.transport.is_closing():
+                side.transport.resume_reading()
+
+    def data_received(self, data: bytes) -> None:
+        assert self.other is not None
+        assert self.other.transport is not None
+        self.other.transport.write(data)
+
+    def eof_received(self) -> bool:
+        if (
+            self.other is not None
+            and self.other.transport is not None
+            and self.other.transport.can_write_eof()
+        ):
+            with contextlib.suppress(OSError, RuntimeError):
+                self.other.transport.write_eof()
+        self._half_closed = True
+        # Keep our writing half open until the other side is done as well.
+        return not (self.other is not None and self.other._half_closed)
+
+    def pause_writing(self) -> None:
+        if (
+            self.other is not None
+            and self.other.transport is not None
+            and not self.other.transport.is_closing()
+        ):
+            self.other.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        if (
+            self.other is not None
+            and self.other.transport is not None
+            and not self.other.transport.is_closing()
+        ):
+            self.other.transport.resume_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        other = self.other
+        if other is None or other.transport is None or other.transport.is_closing():
+            return
+        if exc is not None or not (self._half_closed and other._half_closed):
+            if exc is None and self._half_closed:
+                other.transport.close()
+            else:
+                reset(other.transport)
+        else:
+            other.transport.close()
+
+
+class _Front(_Side):
+    """The client's end: finds a backend first."""
+
+    def __init__(self, choose: Choose, kept: set[asyncio.Task[None]]) -> None:
+        super().__init__()
+        self._choose = choose
+        self._kept = kept
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        task = asyncio.get_running_loop().create_task(self._connect())
+        self._kept.add(task)
+        task.add_done_callback(self._kept.discard)
+
+    async def _connect(self) -> None:
+        assert self.transport is not None
+        backend = self._choose()
+        if backend is None:
+            reset(self.transport)
+            return
+        loop = asyncio.get_running_loop()
+        back = _Side()
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                await loop.create_connection(lambda: back, *backend)
+        except (OSError, TimeoutError):
+            reset(self.transport)
+            return
+        if self.transport.is_closing():
+            assert back.transport is not None
+            back.transport.abort()
+            return
+        self.join(back)
+
+
+def _no_delay(transport: asyncio.Transport) -> None:
+    raw = transport.get_extra_info("socket")
+    with contextlib.suppress(OSError):
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def reset(transport: asyncio.Transport) -> None:
+    """End a connection so that its peer sees a reset."""
+    raw = transport.get_extra_info("socket")
+    with contextlib.suppress(OSError):
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+    transport.abort()
+
+
+class Forwarder:
+    """Listens on one address while there is somewhere to go; without that, connecting is refused."""
+
+    def __init__(self, host: str, port: int, choose: Choose) -> None:
+        self.host, self.port = host, port
+        self._choose = choose
+        self._server: asyncio.Server | None = None
+        self._connecting: set[asyncio.Task[None]] = set()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it listens."""
+        return self._server is not None
+
+    async def open(self) -> None:
+        """Listen; raises OSError when the address is taken."""
+        if self._server is None:
+            self._server = await asyncio.get_running_loop().create_server(
+                lambda: _Front(self._choose, self._connecting),
+                self.host,
+                self.port,
+                backlog=512,
+                reuse_address=True,
+            )
+
+    def close(self) -> None:
+        """Refuse new connections; established ones stay."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None

@@ -1,0 +1,90 @@
+"""Is a sandbox ready, and if not, what is missing? Asked by `up` and `status`, over the wire like any client.
+
+Ready means: the control plane answers, every node is Ready, every workload has the pods it wants, and the
+ingress answers GET /focus-server/ack with 200. It reads only, and takes no answer for granted: what cannot be
+asked is missing.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import ssl
+from dataclasses import dataclass
+from typing import Any
+
+from harness.sandbox.manifests import workloads_wanted
+from harness.sandbox.state import API_PORT, INGRESS_PORT, Sandbox
+
+TIMEOUT_S = 3.0
+_PATHS = {"deployments.apps": "deployments", "statefulsets.apps": "statefulsets"}
+
+
+@dataclass(frozen=True)
+class Part:
+    """One thing that must be so: what, whether it is, and what was seen."""
+
+    name: str
+    ready: bool
+    seen: str
+
+
+def read_api(sandbox: Sandbox, path: str) -> dict[str, Any]:
+    """GET a path of the API server as admin; OSError or ValueError when that fails."""
+    token = json.loads((sandbox.root / "admin.json").read_text(encoding="utf-8"))["token"]
+    tls = ssl.create_default_context(cafile=str(sandbox.ca_file))
+    line = http.client.HTTPSConnection(sandbox.addresses.api_host, API_PORT, timeout=TIMEOUT_S, context=tls)
+    try:
+        line.request("GET", path, headers={"Authorization": f"Bearer {token}"})
+        answer = line.getresponse()
+        if answer.status != 200:
+            raise ValueError(f"GET {path}: {answer.status}")
+        found: dict[str, Any] = json.loads(answer.read())
+        return found
+    finally:
+        line.close()
+
+
+def parts_of(sandbox: Sandbox) -> list[Part]:
+    """Look at everything that makes a sandbox ready, in the order in which it becomes so."""
+    try:
+        nodes = read_api(sandbox, "/api/v1/nodes")["items"]
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        return [Part("control plane", ready=False, seen=str(error))]
+    parts = [Part("control plane", ready=True, seen="answers"), _nodes(sandbox, nodes)]
+    parts += [_workload(sandbox, resource, name) for resource, name in workloads_wanted(sandbox.settings)]
+    return [*parts, _ingress(sandbox)]
+
+
+def _nodes(sandbox: Sandbox, nodes: list[dict[str, Any]]) -> Part:
+    ready = [
+        node["metadata"]["name"]
+        for node in nodes
+        for condition in node["status"].get("conditions") or []
+        if condition["type"] == "Ready" and condition["status"] == "True"
+    ]
+    return Part("nodes", set(sandbox.nodes) <= set(ready), f"{len(ready)}/{len(sandbox.nodes)} Ready")
+
+
+def _workload(sandbox: Sandbox, resource: str, name: str) -> Part:
+    path = f"/apis/apps/v1/namespaces/{sandbox.settings.namespace}/{_PATHS[resource]}/{name}"
+    try:
+        found = read_api(sandbox, path)
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        return Part(name, ready=False, seen=str(error))
+    wanted = found["spec"].get("replicas", 1)
+    available = found.get("status", {}).get("availableReplicas") or 0
+    return Part(name, available >= wanted, f"{available}/{wanted} available")
+
+
+def _ingress(sandbox: Sandbox) -> Part:
+    path = sandbox.settings.ingress_prefix + "/ack"
+    line = http.client.HTTPConnection(sandbox.addresses.ingress_host, INGRESS_PORT, timeout=TIMEOUT_S)
+    try:
+        line.request("GET", path)
+        code = line.getresponse().status
+    except (OSError, http.client.HTTPException) as error:
+        return Part("ingress", ready=False, seen=str(error))
+    finally:
+        line.close()
+    return Part("ingress", code == 200, f"GET {path}: {code}")
