@@ -16,6 +16,7 @@ from pathlib import Path
 
 import click
 
+import harness
 from harness.errors import Exit, HarnessError, InputError
 from harness.sandbox.manifests import broker_kind
 from harness.sandbox.processes import MARK, end_all, processes_of
@@ -104,7 +105,7 @@ def _start_supervisor(name: str, root: Path, settings: Settings, bound_to: int) 
             stderr=subprocess.STDOUT,
             start_new_session=True,
             pass_fds=(lock,),
-            env={**os.environ, MARK: str(root)},
+            env={**os.environ, MARK: str(root), "PYTHONPATH": _import_path()},
             cwd=root,
         )
     os.close(lock)
@@ -112,6 +113,14 @@ def _start_supervisor(name: str, root: Path, settings: Settings, bound_to: int) 
     supervisor.stdin.write(json.dumps(settings.to_json()).encode())
     supervisor.stdin.close()
     return supervisor
+
+
+def _import_path() -> str:
+    """Where the supervisor, which runs elsewhere, finds this very harness, installed or not."""
+    own = str(Path(harness.__file__).resolve().parent.parent)
+    return os.pathsep.join(
+        dict.fromkeys([own, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))])
+    )
 
 
 def _clean_up_after_crash(name: str, root: Path) -> None:
