@@ -3,3 +3,9 @@
 The only package that knows Chaos Toolkit. The conductor starts `python -m harness.chaos` per experiment and a guard beside it;
 `chaos run experiments/X.yaml` works alone. Nothing is injected whose undo is not on disk and in the cluster first.
 """
+
+from harness.chaos.preflight import preflight
+from harness.chaos.undo import undo_command
+from harness.chaos.ward import Guard
+
+__all__ = ["Guard", "preflight", "undo_command"]

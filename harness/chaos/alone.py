@@ -15,7 +15,7 @@ from typing import Any
 from harness.chaos.faults import Fault
 from harness.chaos.journal import Header, Journal, boot_id
 from harness.chaos.play import Play
-from harness.chaos.preflight import preflight
+from harness.chaos.preflight import preflight_faults
 from harness.chaos.registry import register
 from harness.chaos.ward import Guard, undo_folder
 from harness.chaos.world import Site, freeze
@@ -57,7 +57,7 @@ def play_alone() -> Play:
         raise
 
     def before_first(fault: Fault[Any, Any]) -> None:
-        preflight(target, cluster, [fault.kind])
+        preflight_faults(target, cluster, [fault.kind])
 
     play = Play(
         site=site,

@@ -5,12 +5,14 @@ the harness' namespace (the lock and the undo entries live there).
 """
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from harness.chaos.copies import copies_in_words, ensure_namespace
 from harness.chaos.faults import Fault, fault_named
 from harness.chaos.faults.fault import ENTRY_ANNOTATION, MANAGED_SELECTOR
 from harness.chaos.registry import registered
+from harness.chaos.story import read_story
 from harness.chaos.world import Site, thaw
 from harness.cluster import Cluster, Right, missing_rights, name_of
 from harness.cluster.kinds import annotations_of
@@ -18,7 +20,12 @@ from harness.errors import AccessDenied, HarnessError, TargetBusy
 from harness.target import Target
 
 
-def preflight(target: Target, cluster: Cluster, faults: Iterable[str]) -> None:
+def preflight(target: Target, cluster: Cluster, experiments: Iterable[Path]) -> None:
+    """Look before a run that plays these experiment files; raises what `preflight_faults` raises, and InputError."""
+    preflight_faults(target, cluster, {kind for file in experiments for kind in read_story(file).faults})
+
+
+def preflight_faults(target: Target, cluster: Cluster, faults: Iterable[str]) -> None:
     """Raise TargetBusy for leftovers and AccessDenied with every missing right; `faults` are kinds."""
     site = Site(cluster, target)
     chosen = [fault_named(kind) for kind in faults]

@@ -53,9 +53,10 @@ class World(Protocol):
         *,
         grace_s: int | None = None,
         uid: str | None = None,
+        resource_version: str | None = None,
         propagation: Literal["Background", "Foreground", "Orphan"] | None = None,
     ) -> bool:
-        """Delete one; False if it (with that uid) is gone already."""
+        """Delete one; False if it (with that uid) is gone already; raise Conflict if not at `resource_version`."""
         ...
 
 

@@ -141,14 +141,19 @@ class Cluster:
         *,
         grace_s: int | None = None,
         uid: str | None = None,
+        resource_version: str | None = None,
         propagation: Literal["Background", "Foreground", "Orphan"] | None = None,
     ) -> bool:
-        """Delete an object and return True; False if it is gone already, or `uid` is no longer its uid."""
+        """Delete an object and return True; False if it is gone already, or `uid` is no longer its uid.
+
+        With `resource_version`, raise `Conflict` if it has changed since then.
+        """
         body: Object = {"apiVersion": "v1", "kind": "DeleteOptions"}
         if grace_s is not None:
             body["gracePeriodSeconds"] = grace_s
-        if uid is not None:
-            body["preconditions"] = {"uid": uid}
+        preconditions = {"uid": uid, "resourceVersion": resource_version}
+        if uid is not None or resource_version is not None:
+            body["preconditions"] = {key: value for key, value in preconditions.items() if value is not None}
         if propagation is not None:
             body["propagationPolicy"] = propagation
         try:
@@ -156,7 +161,7 @@ class Cluster:
         except Missing:
             return False
         except Conflict:
-            if uid is None:
+            if uid is None or resource_version is not None:
                 raise
             return False
         return True

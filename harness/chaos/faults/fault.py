@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Generic, TypeVar
 
 from harness.chaos.world import Site
-from harness.cluster import Conflict, Object, Right, uid_of, version_of
+from harness.cluster import Conflict, Missing, Object, Right, uid_of, version_of
 from harness.errors import InjectionFailed
 
 ENTRY_ANNOTATION = "focus-harness/entry"
@@ -143,6 +143,30 @@ def change(site: Site, case: Case[A, B], kind: str, name: str, uid: str, patch: 
             continue  # changed in between: by its own controller, or by our undo (then it is no longer mine)
         return
     raise InjectionFailed(f"{kind}/{name} changes too often to be changed safely ({_TRIES} conflicts)")
+
+
+def remove(site: Site, case: Case[A, B], name: str, uid: str) -> None:
+    """Delete a pod without grace, at the version just read; a process that lost the entry fails here."""
+    for _ in range(_TRIES):
+        found = site.world.find("pods", name)
+        if found is None or uid_of(found) != uid:
+            return
+        case.still_mine()
+        try:
+            site.world.delete("pods", name, grace_s=0, uid=uid, resource_version=version_of(found))
+        except Conflict:
+            continue  # changed in between: its status, or our undo's fence (then it is no longer mine)
+        return
+    raise InjectionFailed(f"pods/{name} changes too often to be deleted safely ({_TRIES} conflicts)")
+
+
+def fence(site: Site, case: Case[A, B], kind: str, name: str) -> None:
+    """Move an object's version on without changing it, so that a late request for it conflicts."""
+    try:
+        site.world.patch(kind, name, {"metadata": {"annotations": {FENCE_ANNOTATION: case.entry}}})
+        site.world.patch(kind, name, {"metadata": {"annotations": {FENCE_ANNOTATION: None}}})
+    except Missing:
+        pass  # gone: nothing can be done to it any more
 
 
 def unmark(site: Site, case: Case[A, B], kind: str, name: str, patch: Object) -> None:

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import msgspec
 
-from harness.chaos.faults.fault import Case, Fault, Loss, Reading, Signature
+from harness.chaos.faults.fault import Case, Fault, Loss, Reading, Signature, fence, remove
 from harness.chaos.world import Site
 from harness.cluster import Object, Right, is_ready, name_of, uid_of
 from harness.errors import InjectionFailed, TargetError
@@ -68,13 +68,12 @@ class KillMongo(Fault[KillArguments, KillBefore]):
     before = KillBefore
 
     def rights(self, site: Site) -> tuple[Right, ...]:
-        """Read the workload, list and delete pods."""
+        """Read the workload; read, fence and delete its pods."""
         namespace = site.kubernetes.namespace
         workload = PLURAL[site.role(RoleName.MONGODB).kind]
         return (
             Right("get", workload, namespace),
-            Right("list", "pods", namespace),
-            Right("delete", "pods", namespace),
+            *(Right(verb, "pods", namespace) for verb in ("get", "list", "patch", "delete")),
         )
 
     def look(self, site: Site, arguments: KillArguments) -> KillBefore:
@@ -107,10 +106,9 @@ class KillMongo(Fault[KillArguments, KillBefore]):
         return ", ".join(pod.name for pod in case.before.pods)
 
     def inject(self, site: Site, case: Case[KillArguments, KillBefore]) -> None:
-        """Delete each pod, by uid: a late request cannot hit a successor."""
+        """Delete each pod, by uid and version: a late request hits neither it nor a successor."""
         for pod in case.before.pods:
-            case.still_mine()
-            site.world.delete("pods", pod.name, grace_s=0, uid=pod.uid)
+            remove(site, case, pod.name, pod.uid)
 
     def is_active(self, site: Site, case: Case[KillArguments, KillBefore]) -> bool:
         """No pod of the role is ready."""
@@ -126,11 +124,12 @@ class KillMongo(Fault[KillArguments, KillBefore]):
             return
         for pod in self._pods(site):
             if "deletionTimestamp" not in pod["metadata"]:
-                case.still_mine()
-                site.world.delete("pods", name_of(pod), grace_s=0, uid=uid_of(pod))
+                remove(site, case, name_of(pod), uid_of(pod))
 
     def undo(self, site: Site, case: Case[KillArguments, KillBefore]) -> None:
-        """Do nothing: the controller brings the pod back once nobody kills it; `reading` waits for that."""
+        """Fence the pods against a late delete; the controller brings them back, and `reading` waits for that."""
+        for pod in self._pods(site):
+            fence(site, case, "pods", name_of(pod))
 
     def reading(self, site: Site, case: Case[KillArguments, KillBefore]) -> Reading:
         """Compare replicas wanted and ready with before."""

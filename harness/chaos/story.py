@@ -1,0 +1,75 @@
+"""Read an experiment file: which faults it plays, which parameters it takes.
+
+Called by preflight and by the chaos process, before Chaos Toolkit sees it. It checks only what concerns us; Chaos Toolkit
+validates the rest.
+"""
+
+import difflib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from harness.chaos.faults import FAULTS
+from harness.errors import InputError
+
+ACTIONS = "harness.chaos.actions"
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """An experiment file: its name (the file's), Chaos Toolkit's document, the kinds of its faults in order."""
+
+    name: str
+    document: dict[str, Any]
+    faults: tuple[str, ...]
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """The names under `configuration`."""
+        return tuple(self.document.get("configuration") or {})
+
+
+def read_story(file: Path) -> Story:
+    """Read an experiment file; raise InputError if it is not one."""
+    try:
+        text = file.read_text(encoding="utf-8")
+        document = json.loads(text) if file.suffix == ".json" else yaml.safe_load(text)
+    except FileNotFoundError as error:
+        raise InputError(f"{file}: no such file") from error
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise InputError(f"{file}: cannot be read: {error}") from error
+    if not isinstance(document, dict) or not isinstance(document.get("method"), list):
+        raise InputError(f"{file}: is not a Chaos Toolkit experiment: it has no `method` list")
+    return Story(file.stem, document, _faults(document["method"]))
+
+
+def variables(story: Story, given: Mapping[str, str], hold_s: float | None) -> dict[str, Any]:
+    """Return the experiment variables that override its `configuration`; raise InputError for unknown ones."""
+    problems = []
+    for key in given:
+        if key not in story.parameters:
+            near = difflib.get_close_matches(key, story.parameters, n=1)
+            hint = (
+                f"did you mean {near[0]!r}?" if near else f"it takes: {', '.join(story.parameters) or 'none'}"
+            )
+            problems.append(f"experiment {story.name}: unknown parameter {key!r}; {hint}")
+    if problems:
+        raise InputError("\n".join(problems))
+    changed: dict[str, Any] = dict(given)
+    if hold_s is not None and "hold_s" in story.parameters:
+        changed["hold_s"] = hold_s
+    return changed
+
+
+def _faults(method: list[Any]) -> tuple[str, ...]:
+    by_function = {fault.kind.replace("-", "_"): fault.kind for fault in FAULTS}
+    kinds = []
+    for activity in method:
+        provider = activity.get("provider", {}) if isinstance(activity, dict) else {}
+        if provider.get("module") == ACTIONS and provider.get("func") in by_function:
+            kinds.append(by_function[provider["func"]])
+    return tuple(kinds)

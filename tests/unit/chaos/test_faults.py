@@ -1,0 +1,331 @@
+"""One contract for every fault, and what each refuses; played against a cluster in memory."""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+from memory_world import TARGET, MemoryWorld, small_cluster
+
+from harness.chaos.faults import FAULTS, fault_named
+from harness.chaos.journal import Header, Journal, boot_id
+from harness.chaos.play import Play
+from harness.chaos.world import Site, freeze
+from harness.clock import SystemClock
+from harness.cluster import Conflict
+from harness.errors import Exit, InjectionFailed, InputError, TargetError, Unreachable
+from harness.history.events import FaultChanged, FaultStep
+from harness.history.reader import read_history
+from harness.history.writer import HistoryWriter
+from harness.target import Target
+
+MakePlay = Callable[..., Play]
+GIVEN = {
+    "cordon-worker": {"nodes": "all"},
+    "kill-mongo": {"repeat": False},
+    "saturate-gpu": {"fill": "100%"},
+}
+KINDS = [fault.kind for fault in FAULTS]
+
+
+@pytest.fixture
+def make_play() -> Iterator[MakePlay]:
+    plays: list[Play] = []
+
+    def make(folder: Path, world: MemoryWorld, target: Target = TARGET) -> Play:
+        plays.append(new_play(folder, world, target))
+        return plays[-1]
+
+    yield make
+    for play in plays:
+        play.history.close()
+
+
+def new_play(folder: Path, world: MemoryWorld, target: Target) -> Play:
+    clock = SystemClock.start()
+    header = Header(
+        run_id="test",
+        writer="chaos-1",
+        target=freeze(target),
+        clock_start_ns=clock.start_ns,
+        boot=boot_id(),
+        wall="2026-01-01T00:00:00+00:00",
+    )
+    journal = Journal.create(folder / "undo" / "chaos-1.jsonl", header)
+    history = HistoryWriter(folder / "history", "chaos-1")
+    return Play(Site(world, target), header, journal, history, clock, "test")
+
+
+def arguments(kind: str, **given: object) -> object:
+    return msgspec.convert({**GIVEN[kind], **given}, fault_named(kind).arguments)
+
+
+def steps(folder: Path) -> list[FaultStep]:
+    records = read_history(folder / "history").events
+    return [r.event.step for r in records if isinstance(r.event, FaultChanged)]
+
+
+@pytest.fixture(autouse=True)
+def quick_and_private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.chaos.replay.APART_S", 0.05)
+    monkeypatch.setattr("harness.chaos.replay.PAUSE_S", 0.02)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_fault_brings_the_declared_state_back_and_records_its_four_instants(
+    make_play: MakePlay, tmp_path: Path, kind: str
+) -> None:
+    world = small_cluster(cordoned=("worker-2",) if kind == "cordon-worker" else ())
+    world.create("namespaces", {"metadata": {"name": "focus-harness"}})
+    before = world.declared()
+    play = make_play(tmp_path, world)
+    world.before_write = lambda what: _down_while_killed(world, what)
+    held = play.begin(fault_named(kind), arguments(kind), 30)
+    assert held.fault.is_active(play.site, held.case)
+    assert world.declared() != before
+    world.mongodb_returns = True
+    world._control()
+    endings = play.undo()
+    assert [ending.verified for ending in endings] == [True]
+    assert world.declared() == before
+    assert play.finish() == Exit.OK
+    wanted = [FaultStep.OPENED, FaultStep.INJECTED, FaultStep.EFFECTIVE, FaultStep.UNDONE, FaultStep.VERIFIED]
+    assert steps(tmp_path) == wanted
+
+
+def _down_while_killed(world: MemoryWorld, what: str) -> None:
+    if what.startswith("delete pods/mongodb"):
+        world.mongodb_returns = False
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_undo_without_injection_and_twice_changes_nothing_declared(
+    make_play: MakePlay, tmp_path: Path, kind: str
+) -> None:
+    world = small_cluster()
+    site = Site(world, TARGET)
+    before = world.declared()
+    fault = fault_named(kind)
+    look = fault.look(site, arguments(kind))
+    entry, case = make_play(tmp_path, world)._entry(fault, arguments(kind), look, 60)
+    fault.undo(site, case)
+    fault.undo(site, case)
+    assert not fault.reading(site, case).differences
+    assert world.declared() == before
+    assert fault.mend(site, case).startswith("kubectl ")
+    assert entry.what
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_late_request_after_undo_does_not_last(make_play: MakePlay, tmp_path: Path, kind: str) -> None:
+    """A process stopped between reading and writing goes on after the guard has undone its entry."""
+    world = small_cluster()
+    site = Site(world, TARGET)
+    play = make_play(tmp_path, world)
+    before = world.declared()
+    fault = fault_named(kind)
+    look = fault.look(site, arguments(kind))
+    _, case = play._entry(fault, arguments(kind), look, 60)
+
+    def overtaken(_what: str) -> None:
+        world.before_write = lambda _what: None
+        Journal(play.journal.path).claim("guard")
+        fault.undo(site, case)
+
+    world.before_write = overtaken
+    with pytest.raises(InjectionFailed, match="guard undoes this run already"):
+        fault.inject(site, case)
+    assert world.declared() == before
+
+
+def test_operators_cordon_stays(make_play: MakePlay, tmp_path: Path) -> None:
+    world = small_cluster(cordoned=("worker-1",))
+    play = make_play(tmp_path, world)
+    play.begin(fault_named("cordon-worker"), arguments("cordon-worker"), 30)
+    play.undo()
+    node = world.find("nodes", "worker-1")
+    assert node is not None
+    assert node["spec"] == {"unschedulable": True}
+    assert not any(what == "patch nodes/worker-1" for what in world.writes)
+
+
+def test_what_somebody_cordoned_meanwhile_is_said_and_left(make_play: MakePlay, tmp_path: Path) -> None:
+    world = small_cluster()
+    site = Site(world, TARGET)
+    play = make_play(tmp_path, world)
+    fault = fault_named("cordon-worker")
+    look = fault.look(site, arguments("cordon-worker"))
+    _, case = play._entry(fault, arguments("cordon-worker"), look, 60)
+    world.patch("nodes", "worker-2", {"spec": {"unschedulable": True}})
+    fault.undo(site, case)
+    reading = fault.reading(site, case)
+    assert not reading.differences
+    assert reading.notes == ("node worker-2 was cordoned by somebody else meanwhile; left so",)
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "cordoned", "error", "message"),
+    [
+        (
+            "cordon-worker",
+            {"nodes": "worker-9"},
+            (),
+            InputError,
+            "no such worker; workers here: worker-1, worker-2",
+        ),
+        ("cordon-worker", {"nodes": "0"}, (), InputError, "chooses nothing"),
+        ("cordon-worker", {"nodes": "2"}, (), InjectionFailed, "no schedulable worker"),
+        (
+            "cordon-worker",
+            {"nodes": "all"},
+            ("worker-1", "worker-2"),
+            InjectionFailed,
+            "cordoned already by somebody",
+        ),
+        ("saturate-gpu", {"fill": "150%"}, (), InputError, "not a percentage"),
+        ("saturate-gpu", {"leave": 6}, (), InjectionFailed, "nothing to take"),
+        ("saturate-gpu", {}, ("worker-1", "worker-2"), TargetError, "no Ready, schedulable worker offers"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_before_anything_is_written(
+    make_play: MakePlay,
+    tmp_path: Path,
+    kind: str,
+    given: dict[str, object],
+    cordoned: tuple[str, ...],
+    error: type[Exception],
+    message: str,
+) -> None:
+    world = small_cluster(cordoned)
+    play = make_play(tmp_path, world)
+    with pytest.raises(error, match=message):
+        play.begin(fault_named(kind), arguments(kind, **given), 30)
+    assert world.writes == []
+    assert not play.open_entries
+
+
+def test_limits_are_refused_with_numbers(make_play: MakePlay, tmp_path: Path) -> None:
+    limits = TARGET.limits.model_copy(update={"max_nodes": 1, "max_gpu_share": 0.5, "max_hold_s": 20.0})
+    target = TARGET.model_copy(update={"limits": limits})
+    world = small_cluster()
+    play = make_play(tmp_path, world, target)
+    with pytest.raises(TargetError, match=r"would cordon 2 nodes .* the target allows 1"):
+        play.begin(fault_named("cordon-worker"), arguments("cordon-worker"), 10)
+    with pytest.raises(TargetError, match="would hold 6 of 6 shares, the target allows 3"):
+        play.begin(fault_named("saturate-gpu"), arguments("saturate-gpu"), 10)
+    with pytest.raises(TargetError, match="held for 30 s, the target allows 20 s"):
+        play.begin(fault_named("cordon-worker"), arguments("cordon-worker"), 30)
+    assert world.writes == []
+
+
+def test_what_is_destroyed_for_good_must_be_accepted_off_the_sandbox(
+    make_play: MakePlay, tmp_path: Path
+) -> None:
+    target = TARGET.model_copy(update={"is_sandbox": False})
+    play = make_play(tmp_path, small_cluster(), target)
+    with pytest.raises(TargetError, match=r"accept: \[mongodb-pod\]"):
+        play.begin(fault_named("kill-mongo"), arguments("kill-mongo"), 10)
+
+
+def test_a_fault_already_active_is_refused(make_play: MakePlay, tmp_path: Path) -> None:
+    world = small_cluster()
+    make_play(tmp_path / "a", world).begin(fault_named("cordon-worker"), arguments("cordon-worker"), 30)
+    with pytest.raises(InjectionFailed, match="cordoned by a fault already"):
+        make_play(tmp_path / "b", world).begin(fault_named("cordon-worker"), arguments("cordon-worker"), 30)
+
+
+def test_no_copy_in_the_cluster_no_fault(make_play: MakePlay, tmp_path: Path) -> None:
+    world = small_cluster()
+
+    def refuse(what: str) -> None:
+        if what.startswith("create configmaps"):
+            raise Unreachable("POST configmaps: no answer")
+
+    world.before_write = refuse
+    play = make_play(tmp_path, world)
+    with pytest.raises(Unreachable):
+        play.begin(fault_named("cordon-worker"), arguments("cordon-worker"), 30)
+    assert {what for what in world.writes if what.startswith("patch")} <= {
+        "patch nodes/worker-1",
+        "patch nodes/worker-2",
+    }
+    assert "unschedulable" not in str(world.find("nodes", "worker-1"))
+    assert not play.open_entries
+    assert play.finish() == Exit.TARGET
+
+
+def test_a_fault_somebody_else_ended_is_not_held(
+    make_play: MakePlay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.chaos.play.NOT_HELD_S", 0.2)
+    monkeypatch.setattr("harness.chaos.play.LOOK_S", 0.05)
+    world = small_cluster()
+    play = make_play(tmp_path, world)
+    play.begin(fault_named("cordon-worker"), arguments("cordon-worker"), 30)
+    world.patch("nodes", "worker-1", {"spec": {"unschedulable": None}})
+    play.hold(0.6)
+    play.undo()
+    play.finish()
+    assert FaultStep.NOT_HELD in steps(tmp_path)
+    assert steps(tmp_path)[-1] == FaultStep.VERIFIED
+
+
+def test_shares_that_become_free_while_held_are_taken_too(make_play: MakePlay, tmp_path: Path) -> None:
+    world = small_cluster(shares=2)
+    limits = {"limits": {GPU_NAME: "1"}}
+    pod = {"metadata": {"name": "window"}, "spec": {"containers": [{"resources": limits}]}}
+    world.create("pods", pod)
+    play = make_play(tmp_path, world)
+    held = play.begin(fault_named("saturate-gpu"), arguments("saturate-gpu"), 30)
+    assert held.case.before.hogs == 3
+    world.delete("pods", "window")
+    assert not held.fault.is_active(play.site, held.case)
+    held.fault.sustain(play.site, held.case)
+    assert held.fault.is_active(play.site, held.case)
+    play.undo()
+    assert not world.objects("pods", "focus-harness")
+
+
+GPU_NAME = TARGET.gpu_resource
+
+
+def test_stopping_ends_the_hold_at_once(make_play: MakePlay, tmp_path: Path) -> None:
+    play = make_play(tmp_path, small_cluster())
+    play.begin(fault_named("cordon-worker"), arguments("cordon-worker"), 30)
+    play.stop_now("SIGTERM")
+    start = time.monotonic()
+    play.hold(30)
+    assert time.monotonic() - start < 3
+    play.undo()
+    assert play.finish() == Exit.STOPPED
+
+
+def test_a_node_changed_by_its_kubelet_between_reading_and_writing_is_cordoned_all_the_same(
+    make_play: MakePlay,
+    tmp_path: Path,
+) -> None:
+    world = small_cluster()
+    beats = iter(range(3))
+
+    def beat(what: str) -> None:
+        if what.startswith("patch nodes") and next(beats, None) is not None:
+            world._store(("nodes", "", "worker-1"), dict(world.objects_by_key["nodes", "", "worker-1"]))
+
+    play = make_play(tmp_path, world)
+    world.before_write = beat
+    play.begin(fault_named("cordon-worker"), arguments("cordon-worker"), 30)
+    world.before_write = lambda _what: None
+    assert play.undo()[0].verified
+
+
+def test_memory_world_conflicts_like_a_cluster() -> None:
+    world = small_cluster()
+    node = world.find("nodes", "worker-1")
+    assert node is not None
+    version = node["metadata"]["resourceVersion"]
+    world.patch("nodes", "worker-1", {"spec": {"unschedulable": None}})
+    world.patch("nodes", "worker-1", {"spec": {"unschedulable": True}}, resource_version=version)
+    with pytest.raises(Conflict):
+        world.patch("nodes", "worker-1", {"spec": {}}, resource_version=version)
