@@ -13,6 +13,7 @@ import contextlib
 import socket
 import struct
 from collections.abc import Callable
+from typing import cast
 
 Backend = tuple[str, int]
 Choose = Callable[[], Backend | None]
@@ -30,9 +31,8 @@ class _Side(asyncio.Protocol):
         self._half_closed = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
-        _no_delay(transport)
+        self.transport = cast("asyncio.Transport", transport)  # uvloop's is one without saying so
+        _no_delay(self.transport)
         if self.other is None:
             transport.pause_reading()
 
