@@ -23,7 +23,18 @@ from harness.history.events import (
     WindowUnknown,
 )
 from harness.history.samples import ACCEPTED
-from harness.measures.measure import Distinct, Keys, Largest, Measure, Pair, Quantile, Ratio, Total
+from harness.measures.measure import (
+    Distinct,
+    Keys,
+    Largest,
+    Measure,
+    Pair,
+    Peak,
+    Quantile,
+    Ratio,
+    Total,
+    peak_of,
+)
 from harness.measures.portion import Portion, Spans, of_spans
 
 LEFTOVER_WATCH = "leftovers"
@@ -86,8 +97,8 @@ def _since_accept(kind: type[WindowReady] | type[FirstFrame]) -> Callable[[Porti
     return lambda portion, _of: of_spans(event.since_accept_ns for event in seen(portion, kind))
 
 
-def _optional(value: float | None) -> list[float]:
-    return [] if value is None else [float(value)]
+def _optional(value: float | None) -> Peak:
+    return peak_of([] if value is None else [value])
 
 
 # --- faults ---------------------------------------------------------------------------------------
@@ -104,8 +115,8 @@ def _entries(step: FaultStep, among: FaultStep = FaultStep.OPENED) -> Callable[[
     return keys
 
 
-def _recoveries(portion: Portion, of: str) -> list[float]:
-    return [seconds for experiment, seconds in portion.recoveries if not of or experiment == of]
+def _recoveries(portion: Portion, of: str) -> Peak:
+    return peak_of(seconds for experiment, seconds in portion.recoveries if not of or experiment == of)
 
 
 # --- the record, the processes, what is left ------------------------------------------------------
@@ -143,12 +154,12 @@ def _drift(portion: Portion, _of: str) -> Keys:
     return (quirks | (frozenset({"any create"}) if portion.creates() else frozenset()), quirks)
 
 
-def _loads(value: Callable[[LoadState], float]) -> Callable[[Portion, str], list[float]]:
-    return lambda portion, _of: [value(state) for state in seen(portion, LoadState)]
+def _loads(value: Callable[[LoadState], float]) -> Callable[[Portion, str], Peak]:
+    return lambda portion, _of: peak_of(value(state) for state in seen(portion, LoadState))
 
 
-def _slots(value: Callable[[SlotsSeen], float]) -> Callable[[Portion, str], list[float]]:
-    return lambda portion, _of: [value(state) for state in seen(portion, SlotsSeen)]
+def _slots(value: Callable[[SlotsSeen], float]) -> Callable[[Portion, str], Peak]:
+    return lambda portion, _of: peak_of(value(state) for state in seen(portion, SlotsSeen))
 
 
 MEASURES: tuple[Measure[Any], ...] = (
@@ -204,7 +215,9 @@ MEASURES: tuple[Measure[Any], ...] = (
         "frame_lag_max",
         "s",
         "Lateness of the latest frame.",
-        lambda portion, _of: [] if portion.lag_max_ns is None else [portion.lag_max_ns / 1e9],
+        lambda portion, _of: (
+            (None, 0) if portion.lag_max_ns is None else (portion.lag_max_ns / 1e9, portion.frames)
+        ),
     ),
     Largest(
         "open_windows",

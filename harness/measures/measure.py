@@ -4,7 +4,7 @@ Pure: states are values, `merge` is associative and `start()` its neutral elemen
 any number of processes, live or afterwards. A result always says from how many samples it comes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
@@ -107,12 +107,12 @@ Peak = tuple[float | None, int]
 
 @dataclass(frozen=True)
 class Largest:
-    """A maximum: `values` gives the values of a portion, as numbers."""
+    """A maximum: `peak` gives the greatest value of a portion, and from how many it is."""
 
     name: str
     unit: str
     about: str
-    values: Callable[[Portion, str], list[float]]
+    peak: Callable[[Portion, str], Peak]
     whole_run: bool = False
 
     def start(self) -> Peak:
@@ -120,9 +120,8 @@ class Largest:
         return (None, 0)
 
     def step(self, state: Peak, portion: Portion, of: str = "") -> Peak:
-        """Take the portion's values in."""
-        values = self.values(portion, of)
-        return self.merge(state, (max(values), len(values)) if values else (None, 0))
+        """Take the portion's greatest value in."""
+        return self.merge(state, self.peak(portion, of))
 
     def merge(self, one: Peak, other: Peak) -> Peak:
         """Keep the greater one."""
@@ -198,6 +197,12 @@ class Distinct:
         first, second = state
         counted = len(first - second) if self.subtract else len(second)
         return Measured(float(counted) if first else None, len(first))
+
+
+def peak_of(values: Iterable[float]) -> Peak:
+    """Return the greatest of some values, and how many they are."""
+    told = [float(value) for value in values]
+    return (max(told), len(told)) if told else (None, 0)
 
 
 def quantile_s(spans: Spans, q: float) -> float | None:
