@@ -27,67 +27,54 @@ class _Side(asyncio.Protocol):
     def __init__(self) -> None:
         self.transport: asyncio.Transport | None = None
         self.other: _Side | None = None
-        self._early: list[bytes] = []
-        self._half_closed = False
+        self._has_ended = False
+
+    @property
+    def peer(self) -> asyncio.Transport | None:
+        """The other end's transport while it lives."""
+        found = None if self.other is None else self.other.transport
+        return None if found is None or found.is_closing() else found
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)  # uvloop's is one without saying so
         _no_delay(self.transport)
         if self.other is None:
-            transport.pause_reading()
+            self.transport.pause_reading()
 
     def join(self, other: _Side) -> None:
         """Connect both sides and let bytes flow."""
         self.other, other.other = other, self
         for side in (self, other):
-            assert side.transport is not None
-            if not side.transport.is_closing():
+            if side.transport is not None and not side.transport.is_closing():
                 side.transport.resume_reading()
 
     def data_received(self, data: bytes) -> None:
-        assert self.other is not None
-        assert self.other.transport is not None
-        self.other.transport.write(data)
+        if (peer := self.peer) is not None:
+            peer.write(data)
 
     def eof_received(self) -> bool:
-        if (
-            self.other is not None
-            and self.other.transport is not None
-            and self.other.transport.can_write_eof()
-        ):
+        self._has_ended = True
+        if (peer := self.peer) is not None and peer.can_write_eof():
             with contextlib.suppress(OSError, RuntimeError):
-                self.other.transport.write_eof()
-        self._half_closed = True
-        # Keep our writing half open until the other side is done as well.
-        return not (self.other is not None and self.other._half_closed)
+                peer.write_eof()
+        # Stay open for what the other side still has to say, until it has ended as well.
+        return not (self.other is not None and self.other._has_ended)
 
     def pause_writing(self) -> None:
-        if (
-            self.other is not None
-            and self.other.transport is not None
-            and not self.other.transport.is_closing()
-        ):
-            self.other.transport.pause_reading()
+        if (peer := self.peer) is not None:
+            peer.pause_reading()
 
     def resume_writing(self) -> None:
-        if (
-            self.other is not None
-            and self.other.transport is not None
-            and not self.other.transport.is_closing()
-        ):
-            self.other.transport.resume_reading()
+        if (peer := self.peer) is not None:
+            peer.resume_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        other = self.other
-        if other is None or other.transport is None or other.transport.is_closing():
+        if (peer := self.peer) is None:
             return
-        if exc is not None or not (self._half_closed and other._half_closed):
-            if exc is None and self._half_closed:
-                other.transport.close()
-            else:
-                reset(other.transport)
+        if exc is None and self._has_ended:
+            peer.close()
         else:
-            other.transport.close()
+            reset(peer)
 
 
 class _Front(_Side):
