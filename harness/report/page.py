@@ -6,17 +6,18 @@ findings and the run's facts.
 
 import os
 import shlex
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from harness.errors import RecordUnusable
 from harness.history.run import RunInfo
-from harness.judge.findings import Findings, RefusalGroup, Status
+from harness.judge.findings import Disagreement, Findings, RefusalGroup, Status
 from harness.report import sentences, words
 from harness.report.sentences import Occurrence
 from harness.report.strips import strips_of
@@ -26,6 +27,8 @@ REPORT_FILE: Final = "report.html"
 WIDE: Final = 1080.0
 NARROW: Final = 380.0
 TABLE_ROWS: Final = 400.0
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +54,14 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """One group of 503s, ready to be read."""
+    """The 503s for which the observations suggest the same, ready to be read."""
 
-    group: RefusalGroup
     heading: str
     sentence: str
+    count: int
     share: float
     tone: str
+    groups: tuple[RefusalGroup, ...]
 
 
 def write_page(findings: Findings, run: RunInfo, folder: Path) -> Path:
@@ -99,6 +103,10 @@ def render_page(findings: Findings, run: RunInfo, folder: str) -> str:
             lead=sentences.lead(findings),
             figures=figures(findings),
             happened=sentences.occurrences(findings),
+            headline=sentences.sentence(findings.verdict.reason),
+            more=[
+                sentences.sentence(one) for one in findings.verdict.reasons if one != findings.verdict.reason
+            ],
             reasons=reasons(findings),
             drawings=[(name, draw(findings, width)) for name, width in (("wide", WIDE), ("narrow", NARROW))],
             bins=bins_of(findings, bin_size_s(float(len(findings.seconds)), TABLE_ROWS)),
@@ -107,6 +115,8 @@ def render_page(findings: Findings, run: RunInfo, folder: str) -> str:
             endings=endings(findings.windows.outcomes),
             commands=commands(run, folder),
             others=others,
+            disagreements=longest(findings),
+            few=few,
         )
     )
 
@@ -123,16 +133,21 @@ def _templates() -> Environment:
     environment.globals.update(words=words, sentences=sentences, Status=Status)
     environment.filters.update(
         moment=words.moment,
-        span=words.span,
+        span=lambda length_s: unbroken(words.span(length_s)),
         number=words.number,
-        percent=words.percent,
-        megabytes=words.megabytes,
+        percent=lambda share: unbroken(words.percent(share)),
+        megabytes=lambda size: unbroken(words.megabytes(size)),
         interval=words.interval,
         listed=words.listed,
         outcome=words.outcome,
         soft=soft,
     )
     return environment
+
+
+def unbroken(text: str) -> str:
+    """Return a number and its unit so that no line ends between them."""
+    return text.replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def soft(text: str) -> Markup:
@@ -147,6 +162,9 @@ def figures(findings: Findings) -> tuple[Figure, ...]:
     """Return the large numbers under the verdict."""
     found = findings.open_windows
     limit = "" if found.max_windows is None else f"of {words.number(found.max_windows)}"
+    most = words.number(found.certain_max)
+    if found.possible_max > found.certain_max:
+        most += f"{words.DASH}{words.number(found.possible_max)}"
     ratio = words.percent(findings.refused_503 / findings.creates) if findings.creates else ""
     happened = [one for one in sentences.occurrences(findings) if one.injected_ns is not None]
     undone = sum(one.undone_ns is not None for one in happened)
@@ -163,7 +181,7 @@ def figures(findings: Findings) -> tuple[Figure, ...]:
             "bad" if findings.refused_503 else "",
         ),
         Figure(
-            words.number(found.possible_max),
+            most,
             limit,
             "most windows open",
             "bad" if found.seconds_certainly_above else "",
@@ -174,16 +192,29 @@ def figures(findings: Findings) -> tuple[Figure, ...]:
 
 
 def reasons(findings: Findings) -> tuple[Reason, ...]:
-    """Return the groups of 503s with their share of all of them."""
-    return tuple(
-        Reason(
-            group,
-            *sentences.why(group),
-            group.count / findings.refused_503 if findings.refused_503 else 0.0,
-            "odd" if set(group.suggests) & {"unexplained", "unknown"} or not group.suggests else "",
-        )
-        for group in findings.refusals
-    )
+    """Return the groups of 503s under what they suggest, the most numerous first."""
+    alike: dict[tuple[str, ...], list[RefusalGroup]] = {}
+    for group in findings.refusals:
+        alike.setdefault(group.suggests, []).append(group)
+    found = []
+    for suggests, groups in alike.items():
+        count = sum(group.count for group in groups)
+        share = count / findings.refused_503 if findings.refused_503 else 0.0
+        odd = not suggests or bool({"unexplained", "unknown"} & set(suggests))
+        heading, sentence = sentences.why(suggests)
+        found.append(Reason(heading, sentence, count, share, "odd" if odd else "", tuple(groups)))
+    return tuple(sorted(found, key=lambda one: -one.count))
+
+
+def longest(findings: Findings, most: int = 10) -> tuple[Disagreement, ...]:
+    """Return the longest disagreements of the three counts, in the order of time."""
+    chosen = sorted(findings.disagreements, key=lambda one: one.from_ns - one.to_ns)[:most]
+    return tuple(sorted(chosen, key=lambda one: one.from_ns))
+
+
+def few(items: Sequence[Item], most: int = 40) -> Sequence[Item]:
+    """Return the first items only: a page that lists ten thousand is read by nobody (findings.json has all)."""
+    return items[:most]
 
 
 def endings(outcomes: dict[str, int]) -> tuple[Share, ...]:

@@ -5,7 +5,7 @@ Pure; page, text and markdown show the same sentences. Every number comes from t
 
 from dataclasses import dataclass
 
-from harness.judge.findings import FaultFinding, Findings, RefusalGroup, Status
+from harness.judge.findings import FaultFinding, Findings, Status
 from harness.report import words
 
 VERDICT_WORDS = {Status.PASSED: "Passed", Status.FAILED: "Failed", Status.UNJUDGED: "Not judged"}
@@ -185,11 +185,17 @@ def _effects(felt: FaultFinding) -> str:
     return text[0].upper() + text[1:]
 
 
-def why(group: RefusalGroup) -> tuple[str, str]:
-    """Return a heading and a sentence for a group of 503s."""
-    heading = words.listed([words.cause(name) for name in group.suggests[:1]])
-    also = [words.cause(name).lower() for name in group.suggests[1:]]
+def why(suggests: tuple[str, ...]) -> tuple[str, str]:
+    """Return a heading and a sentence for what the observations suggest."""
+    first = suggests[0] if suggests else "unexplained"
+    also = [words.cause(name) for name in suggests[1:]]
+    heading = words.cause(first)
     if also:
-        heading += f"; also: {words.listed(also)}"
-    sentence = words.CAUSES.get(group.suggests[0], ("", ""))[1] if group.suggests else ""
-    return heading or words.cause("unexplained"), sentence
+        heading += "; also: " + words.listed(name[0].lower() + name[1:] for name in also)
+    return heading, words.CAUSES.get(first, ("", ""))[1]
+
+
+def sentence(text: str) -> str:
+    """Return text as a sentence: a capital first, a full stop last."""
+    whole = text[:1].upper() + text[1:]
+    return whole if not whole or whole[-1] in ".!?" else f"{whole}."

@@ -11,7 +11,7 @@ from harness.history.events import Phase
 from harness.judge.findings import Findings, Spread
 from harness.report import words
 
-WIDTH: Final = 200.0
+WIDTH: Final = 150.0
 EDGE: Final = 5.0
 
 
@@ -75,8 +75,11 @@ class _LogAxis:
         return round(EDGE + min(1.0, max(0.0, share)) * (WIDTH - 2 * EDGE), 1)
 
     def ticks(self) -> tuple[tuple[float, str], ...]:
-        powers = range(math.ceil(self._low), math.floor(self._low + self._range) + 1)
-        return tuple((self.x(10.0**power), _short(10.0**power)) for power in powers)
+        steps = (1,) if self._range > 1.6 else (1, 2, 5) if self._range < 0.9 else (1, 3)
+        powers = range(math.floor(self._low) - 1, math.ceil(self._low + self._range) + 1)
+        values = [step * 10.0**power for power in powers for step in steps]
+        inside = [v for v in values if self._low <= math.log10(v) <= self._low + self._range]
+        return tuple((self.x(value), _short(value)) for value in inside)
 
 
 def _short(value_s: float) -> str:

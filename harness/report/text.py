@@ -14,7 +14,7 @@ from rich.cells import cell_len
 
 from harness.errors import Exit
 from harness.history.run import RunInfo
-from harness.judge.findings import Findings, GateFinding, Status
+from harness.judge.findings import Findings, GateFinding, RefusalGroup, Status
 from harness.report import sentences, words
 from harness.report.page import write_file
 
@@ -69,10 +69,25 @@ def _why_lines(findings: Findings) -> list[str]:
     if not findings.refusals:
         return []
     lines = [f"Why 503, {words.plural(findings.refused_503, 'time')}, as far as was seen:"]
-    for group in findings.refusals:
-        during = f" (during {words.listed(group.during)})" if group.during else ""
-        lines.append(f"  {group.count:>5}  {sentences.why(group)[0]}{during}")
+    for heading, count, during in _told(findings):
+        lines.append(f"  {count:>5}  {heading}{f' (during {during})' if during else ''}")
     return [*lines, ""]
+
+
+def _told(findings: Findings) -> list[tuple[str, int, str]]:
+    """Return (heading, count, experiments) of the 503s, groups that suggest the same together.
+
+    Experiments are named only where all of the 503s fell into the windows of faults.
+    """
+    alike: dict[tuple[str, ...], list[RefusalGroup]] = {}
+    for group in findings.refusals:
+        alike.setdefault(group.suggests, []).append(group)
+    rows = []
+    for suggests, groups in alike.items():
+        names = dict.fromkeys(name for group in groups for name in group.during)
+        during = words.listed(names) if all(group.during for group in groups) else ""
+        rows.append((sentences.why(suggests)[0], sum(group.count for group in groups), during))
+    return sorted(rows, key=lambda row: -row[1])
 
 
 def _retry(findings: Findings) -> str:
@@ -110,8 +125,7 @@ def markdown_summary(findings: Findings, run: RunInfo) -> str:
     if findings.refusals:
         lines += ["| 503s | why, as far as was seen | during |", "| ---: | --- | --- |"]
         lines += [
-            f"| {group.count} | {_cell(sentences.why(group)[0])} | {_cell(words.listed(group.during))} |"
-            for group in findings.refusals
+            f"| {count} | {_cell(heading)} | {_cell(during)} |" for heading, count, during in _told(findings)
         ]
         lines.append("")
     lines.append(

@@ -375,7 +375,7 @@ class _Scale:
     def marks(self, about: int) -> tuple[Mark, ...]:
         rough = self.highest / about
         power = 10.0 ** math.floor(math.log10(rough)) if rough > 0 else 1.0
-        step = max(1.0, next(n * power for n in (1, 2, 5, 10) if n * power >= rough))
+        step = max(1.0, next(n * power for n in (5, 2, 1) if n * power <= rough))
         count = int(self.highest // step)
         return tuple(Mark(self.y(n * step), words.number(n * step)) for n in range(count + 1))
 

@@ -74,10 +74,10 @@ LIMITS: Final[dict[Limit, str]] = {
 }
 
 SHARES: Final[dict[Shares, str]] = {
-    Shares.FREE: "GPU shares free",
-    Shares.NONE_SCHEDULABLE: "GPU shares free only on workers that take no pod",
-    Shares.NONE: "no GPU share free",
-    Shares.UNKNOWN: "GPU shares not known",
+    Shares.FREE: "some free",
+    Shares.NONE_SCHEDULABLE: "free only where no pod may go",
+    Shares.NONE: "none free",
+    Shares.UNKNOWN: "not known",
 }
 
 STATUS_SIGN: Final[dict[Status, str]] = {Status.PASSED: "✓", Status.FAILED: "✗", Status.UNJUDGED: "?"}
@@ -130,6 +130,8 @@ def span(length_s: float | None) -> str:
     if length_s is None:
         return NOT_KNOWN
     size = abs(length_s)
+    if size == 0:
+        return "0 s"
     if size < 0.0995:
         text = f"{size * 1000:.1f} ms" if size < 0.00995 else f"{size * 1000:.0f} ms"
     elif size < 0.9995:

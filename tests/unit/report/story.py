@@ -230,12 +230,13 @@ def _frame(story: Story) -> None:
     )
     story.tell("conductor", RunEnded(at_ns=_ns(END_S), reason="planned"))
     story.tell("engine", Drift(at_ns=_ns(3.2), quirk="status_missing", detail="the answer has no status"))
-    for watcher in ("cluster", "mongodb", "broker", "focus_server"):
+    for watcher in ("pods", "nodes", "services", "jobs", "mongodb", "broker", "focus_server"):
         story.tell("observe", WatcherState(at_ns=_ns(0.1), watcher=watcher, seeing=True))
     story.tell(
         "observe", WatcherState(at_ns=_ns(128), watcher="broker", seeing=False, detail="connection reset")
     )
     story.tell("observe", WatcherState(at_ns=_ns(131.5), watcher="broker", seeing=True))
+    story.tell("observe", WatcherState(at_ns=_ns(166), watcher="leftovers", seeing=True))
     for name in ("mongodb", "broker", "kubernetes_api", "focus_server"):
         story.tell("observe", DependencySeen(at_ns=_ns(0.2), dependency=name, up=True, latency_ns=2_000_000))
     story.tell("observe", DependencySeen(at_ns=_ns(76.5), dependency="mongodb", up=False, detail="refused"))

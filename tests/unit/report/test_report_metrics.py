@@ -19,7 +19,8 @@ from harness.report.prometheus import FAMILIES, registry_of, serve_metrics
 
 DOCS = Path(__file__).parents[3] / "docs" / "metrics.md"
 ROW = re.compile(
-    r"^\| `(?P<name>harness_\w+)` \| (?P<kind>\w+) \| (?P<labels>[^|]*) \| (?P<meaning>[^|]*) \|$", re.MULTILINE
+    r"^\| `(?P<name>harness_\w+)` \| (?P<kind>\w+) \| (?P<labels>[^|]*) \| (?P<meaning>[^|]*) \|$",
+    re.MULTILINE,
 )
 
 
