@@ -101,6 +101,11 @@ def find_windows(records: Sequence[Record], attempts: Samples, blind: Steps, end
     )
 
 
+def _after(end_ns: int) -> int:
+    """Return the end of what was not seen to end: far enough after the run that no lag cuts it short."""
+    return end_ns + WATCH_LAG_NS + 1
+
+
 def _own(records: Sequence[Record], attempts: Samples) -> tuple[list[Window], list[Window], Intervals]:
     """Return the accepted windows, the ones without an answer, and the intervals in which refused ones were decided."""
     rows = attempts.rows
@@ -147,7 +152,7 @@ def _held(records: Sequence[Record], end_ns: int) -> tuple[Held, Held, bool]:
     )
     spans: dict[tuple[str, str], tuple[int, int]] = {}  # by job and object
     sure: set[tuple[str, str]] = set()
-    open_end_ns = end_ns + WATCH_LAG_NS + 1
+    open_end_ns = _after(end_ns)
     for record in records:
         event = record.event
         if isinstance(event, ServiceSeen):
@@ -208,7 +213,7 @@ def _cut(seen: tuple[int, int], blind: Steps) -> Intervals:
 def _certain(window: Window, seen: tuple[int, int] | None, blind: Steps, end_ns: int) -> Intervals:
     parts = _cut(seen, blind) if seen else []
     if window.first_frame_ns is not None:
-        closed_ns = end_ns if window.closed_ns is None else window.closed_ns
+        closed_ns = _after(end_ns) if window.closed_ns is None else window.closed_ns
         if closed_ns > window.first_frame_ns:
             parts.append((window.first_frame_ns, closed_ns))
     if len(parts) == 2 and max(parts[0][0], parts[1][0]) <= min(parts[0][1], parts[1][1]):
@@ -219,7 +224,7 @@ def _certain(window: Window, seen: tuple[int, int] | None, blind: Steps, end_ns:
 def _possible(
     window: Window, seen: tuple[int, int] | None, sure: Intervals, *, sighted: bool, end_ns: int
 ) -> tuple[int, int]:
-    closed_ns = end_ns if window.closed_ns is None else window.closed_ns
+    closed_ns = _after(end_ns) if window.closed_ns is None else window.closed_ns
     if seen:
         until_ns = seen[1]
     elif not sighted:
@@ -228,7 +233,7 @@ def _possible(
         until_ns = closed_ns + FOUND_NS
     ends = [until_ns, closed_ns, *(end for _, end in sure)]
     starts = [window.sent_ns, *(start for start, _ in sure)]
-    return min(starts), min(max(ends), max(end_ns, closed_ns))
+    return min(starts), max(ends)
 
 
 def _count(intervals: Intervals) -> Steps:
