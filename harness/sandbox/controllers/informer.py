@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from harness.sandbox.api import Api, Obj
+from harness.sandbox.controlplane.resources import BY_KEY
 
 Key = tuple[str, str]
 Handler = Callable[[str, Obj, Obj | None], None]
@@ -46,6 +47,9 @@ class Informer:
         self._by_namespace: dict[str, dict[Key, Obj]] = {}
         self._handlers: list[Handler] = []
         self._waiting: set[asyncio.Future[None]] = set()
+        kind = BY_KEY[resource]
+        version = f"{kind.group}/{kind.version}" if kind.group else kind.version
+        self._is = {"apiVersion": version, "kind": kind.kind}
 
     def on_event(self, handler: Handler) -> None:
         """Call `handler` for every event from now on."""
@@ -77,6 +81,7 @@ class Informer:
 
     def take(self, kind: str, obj: Obj) -> None:
         """Take over one event."""
+        obj |= self._is  # items of a list do not say what they are
         key = key_of(obj)
         before = self.items.pop(key, None)
         if before is not None:

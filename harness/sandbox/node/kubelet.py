@@ -157,6 +157,7 @@ class Kubelet:
         async for kind, pod in self.api.watch("pods", fields=f"spec.nodeName={self.name}"):
             if kind == "SYNCED":
                 continue
+            pod |= {"apiVersion": "v1", "kind": "Pod"}  # items of a list do not say what they are
             uid = pod["metadata"]["uid"]
             led = self._led.get(uid)
             if kind == "DELETED":
