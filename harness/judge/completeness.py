@@ -33,7 +33,7 @@ def _damage(record: RunRecord) -> list[str]:
 
 def _ends(record: RunRecord) -> list[str]:
     missing = []
-    if not any(isinstance(line.event, RunStarted) for line in record.records):
+    if not record.of(RunStarted):
         missing.append("the record has no start of the run")
     if record.ended is None:
         missing.append("the record has no end of the run: the conductor died or was killed")
@@ -51,11 +51,7 @@ def _steps(record: RunRecord) -> list[str]:
     )
     missing = []
     for experiment, times in sorted(due.items()):
-        changes = [
-            line.event
-            for line in record.records
-            if isinstance(line.event, FaultChanged) and line.event.experiment == experiment
-        ]
+        changes = [change for change in record.of(FaultChanged) if change.experiment == experiment]
         if any(change.step == FaultStep.FAILED for change in changes):
             continue  # it says itself that it failed, which is an ending of its own
         for step in ENTRY_STEPS:
@@ -69,16 +65,12 @@ def _steps(record: RunRecord) -> list[str]:
 
 def _writers(record: RunRecord) -> list[str]:
     """Every process that started must have ended, and none may have died with records unwritten."""
-    open_pids: dict[int, str] = {}
+    open_pids = {started.pid: started.process for started in record.of(ProcessStarted)}
     missing = []
-    for line in record.records:
-        event = line.event
-        if isinstance(event, ProcessStarted):
-            open_pids[event.pid] = event.process
-        elif isinstance(event, ProcessEnded):
-            open_pids.pop(event.pid, None)
-            if died(event):
-                missing.append(f"process {event.process} died with exit code {event.exit_code}")
+    for ended in record.of(ProcessEnded):
+        open_pids.pop(ended.pid, None)
+        if died(ended):
+            missing.append(f"process {ended.process} died with exit code {ended.exit_code}")
     missing += [f"process {name} (pid {pid}) has no end in the record" for pid, name in open_pids.items()]
     if record.run.planned_s > 0 and not len(record.attempts.rows):
         missing.append("the record has no attempt: the load wrote nothing")
@@ -89,10 +81,7 @@ def gaps(record: RunRecord) -> tuple[Gap, ...]:
     """Return every stretch in which a watcher said it could not see; the last one may last until the run's end."""
     open_gaps: dict[str, WatcherState] = {}
     found: list[Gap] = []
-    for line in record.records:
-        state = line.event
-        if not isinstance(state, WatcherState):
-            continue
+    for state in record.of(WatcherState):
         before = open_gaps.pop(state.watcher, None)
         if before is not None:
             found.append(_gap(before, state.at_ns))
@@ -109,12 +98,7 @@ def _gap(state: WatcherState, to_ns: int) -> Gap:
 def deaths(record: RunRecord) -> tuple[ProcessDeath, ...]:
     """Return the processes that ended other than planned."""
     return tuple(
-        ProcessDeath(
-            process=line.event.process,
-            pid=line.event.pid,
-            exit_code=line.event.exit_code,
-            at_ns=line.event.at_ns,
-        )
-        for line in record.records
-        if isinstance(line.event, ProcessEnded) and died(line.event)
+        ProcessDeath(process=ended.process, pid=ended.pid, exit_code=ended.exit_code, at_ns=ended.at_ns)
+        for ended in record.of(ProcessEnded)
+        if died(ended)
     )

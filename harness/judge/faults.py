@@ -47,9 +47,8 @@ class _Entry:
 def fault_findings(record: RunRecord, gaps: tuple[Gap, ...]) -> tuple[FaultFinding, ...]:
     """Return one finding per undo entry, by the instant it was opened."""
     entries: dict[str, _Entry] = {}
-    for line in record.records:
-        if isinstance(line.event, FaultChanged):
-            entries.setdefault(line.event.entry, _Entry()).changes.append(line.event)
+    for change in record.of(FaultChanged):
+        entries.setdefault(change.entry, _Entry()).changes.append(change)
     clients = _Clients(record)
     return tuple(_finding(entry, clients, gaps) for entry in entries.values())
 
@@ -65,10 +64,9 @@ class _Clients:
         cancelled = self.creates["outcome"] == record.attempts.number(Outcome.CANCELLED)
         self.counted = ~cancelled
         self.failed_ns: Ints = self.done_ns[~self.accepted & ~cancelled]
-        events = [line.event for line in record.records]
-        self.broken_ns = ints(e.at_ns for e in events if isinstance(e, WindowClosed) and e.outcome in BROKEN)
-        accepted_at = {e.window: e.at_ns for e in events if isinstance(e, WindowAccepted)}
-        firsts = [e for e in events if isinstance(e, FirstFrame)]
+        self.broken_ns = ints(e.at_ns for e in record.of(WindowClosed) if e.outcome in BROKEN)
+        accepted_at = {e.window: e.at_ns for e in record.of(WindowAccepted)}
+        firsts = record.of(FirstFrame)
         self.first_ns = ints(e.at_ns for e in firsts)
         self.first_accept_ns = ints(accepted_at.get(e.window, e.at_ns - e.since_accept_ns) for e in firsts)
 

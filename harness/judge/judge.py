@@ -153,7 +153,7 @@ def _group(
 
 
 def _experiments(record: RunRecord, faults: tuple[FaultFinding, ...]) -> tuple[ExperimentFinding, ...]:
-    ended = [line.event for line in record.records if isinstance(line.event, ExperimentEnded)]
+    ended = record.of(ExperimentEnded)
     planned = Counter(step.experiment for step in record.run.steps)
     names = dict.fromkeys([*planned, *(f.experiment for f in faults), *(e.experiment for e in ended)])
     return tuple(
@@ -170,9 +170,8 @@ def _experiments(record: RunRecord, faults: tuple[FaultFinding, ...]) -> tuple[E
 
 def _drift(record: RunRecord) -> tuple[DriftFinding, ...]:
     quirks: dict[str, list[Drift]] = {}
-    for line in record.records:
-        if isinstance(line.event, Drift):
-            quirks.setdefault(line.event.quirk, []).append(line.event)
+    for drift in record.of(Drift):
+        quirks.setdefault(drift.quirk, []).append(drift)
     return tuple(
         DriftFinding(quirk=quirk, detail=seen[0].detail, first_ns=seen[0].at_ns, count=len(seen))
         for quirk, seen in quirks.items()
@@ -181,20 +180,14 @@ def _drift(record: RunRecord) -> tuple[DriftFinding, ...]:
 
 def _leftovers(record: RunRecord) -> tuple[Leftover, ...]:
     return tuple(
-        Leftover(
-            object_kind=line.event.object_kind,
-            name=line.event.name,
-            owner=line.event.owner,
-            at_ns=line.event.at_ns,
-        )
-        for line in record.records
-        if isinstance(line.event, LeftoverSeen)
+        Leftover(object_kind=left.object_kind, name=left.name, owner=left.owner, at_ns=left.at_ns)
+        for left in record.of(LeftoverSeen)
     )
 
 
 def _generator(record: RunRecord) -> GeneratorHealth:
-    states = [line.event for line in record.records if isinstance(line.event, LoadState)]
-    suspended = sum(isinstance(line.event, ScenarioSuspended) for line in record.records)
+    states = record.of(LoadState)
+    suspended = len(record.of(ScenarioSuspended))
     if not states:
         return GeneratorHealth(
             cpu_mean=None, cpu_max=None, lag_p99_s=None, lag_max_s=None, suspended=suspended
@@ -212,7 +205,7 @@ def _generator(record: RunRecord) -> GeneratorHealth:
 
 def _remarks(record: RunRecord) -> tuple[Remark, ...]:
     return tuple(
-        Remark(at_ns=line.event.at_ns, level=line.event.level, text=line.event.text)
-        for line in record.records
-        if isinstance(line.event, Note) and line.event.level in ("warning", "error")
+        Remark(at_ns=note.at_ns, level=note.level, text=note.text)
+        for note in record.of(Note)
+        if note.level in ("warning", "error")
     )

@@ -11,11 +11,12 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.history.events import Phase, PhaseChanged, Record, RunEnded
+from harness.history.events import Event, Phase, PhaseChanged, Record, RunEnded
 from harness.history.reader import History, Samples
 from harness.history.run import RunInfo
 from harness.history.samples import ATTEMPTS, FRAMES, Rows
 from harness.judge.findings import PhaseSpan
+from harness.judge.kinds import Kind, by_kind
 from harness.judge.steps import Ints, ints
 from harness.measures.portion import CONFIGURE, Portion, of_samples
 
@@ -36,6 +37,14 @@ class RunRecord:
     def records(self) -> tuple[Record, ...]:
         """All events, in order of time."""
         return self.history.events
+
+    @cached_property
+    def _by_kind(self) -> dict[type[Event], list[Record]]:
+        return by_kind(self.records)
+
+    def of(self, kind: type[Kind]) -> list[Kind]:
+        """Return all events of one kind, in order of time."""
+        return [record.event for record in self._by_kind.get(kind, ())]  # type: ignore[misc]
 
     @cached_property
     def attempts(self) -> Samples:
@@ -59,7 +68,8 @@ class RunRecord:
     @cached_property
     def ended(self) -> RunEnded | None:
         """The run's end as the conductor wrote it."""
-        return next((r.event for r in reversed(self.records) if isinstance(r.event, RunEnded)), None)
+        ends = self.of(RunEnded)
+        return ends[-1] if ends else None
 
     @cached_property
     def end_ns(self) -> int:
@@ -76,12 +86,10 @@ class RunRecord:
         """The run's stretches, without holes; before the first change it is warming up."""
         spans: list[PhaseSpan] = []
         phase, step, from_ns = Phase.WARM_UP, "", 0
-        for record in self.records:
-            change = record.event
-            if isinstance(change, PhaseChanged):
-                if change.at_ns > from_ns:
-                    spans.append(PhaseSpan(phase=phase, step=step, from_ns=from_ns, to_ns=change.at_ns))
-                phase, step, from_ns = change.phase, change.step, max(change.at_ns, from_ns)
+        for change in self.of(PhaseChanged):
+            if change.at_ns > from_ns:
+                spans.append(PhaseSpan(phase=phase, step=step, from_ns=from_ns, to_ns=change.at_ns))
+            phase, step, from_ns = change.phase, change.step, max(change.at_ns, from_ns)
         spans.append(PhaseSpan(phase=phase, step=step, from_ns=from_ns, to_ns=max(self.end_ns + 1, from_ns)))
         return tuple(spans)
 

@@ -106,7 +106,7 @@ def phase_tables(record: RunRecord, world: World) -> tuple[PhaseTable, ...]:
         tables.append(
             PhaseTable(
                 phase=phase,
-                duration_s=sum(to - start for start, to in spans) / SECOND_NS,
+                duration_s=round(sum(to - start for start, to in spans) / SECOND_NS, 6),
                 creates=len(inside),
                 outcomes=outcome_counts(inside, record.attempts.texts),
                 refused_503=refused,
@@ -132,18 +132,12 @@ def _endings(record: RunRecord) -> list[tuple[int, str]]:
         (at, texts[outcome])
         for at, outcome in zip(failed["done_ns"].tolist(), failed["outcome"].tolist(), strict=True)
     ]
-    endings += [
-        (line.event.at_ns, str(line.event.outcome))
-        for line in record.records
-        if isinstance(line.event, WindowClosed)
-    ]
-    return endings
+    return endings + [(closed.at_ns, str(closed.outcome)) for closed in record.of(WindowClosed)]
 
 
 def windows_found(record: RunRecord, world: World) -> WindowsFound:
     """Return every window by whose it is and how it ended."""
     windows = world.windows
-    events = [line.event for line in record.records]
     return WindowsFound(
         own=len(windows.own),
         own_unknown=len(windows.unknown),
@@ -151,8 +145,8 @@ def windows_found(record: RunRecord, world: World) -> WindowsFound:
         foreign=None if windows.foreign is None else len(windows.foreign),
         outcomes=_sorted(outcome for _, outcome in _endings(record)),
         still_open=sum(window.closed_ns is None for window in windows.own),
-        ready=sum(isinstance(event, WindowReady) for event in events),
-        first_frame=sum(isinstance(event, FirstFrame) for event in events),
+        ready=len(record.of(WindowReady)),
+        first_frame=len(record.of(FirstFrame)),
     )
 
 
@@ -211,9 +205,7 @@ def spreads(record: RunRecord) -> tuple[Spread, ...]:
     creates = record.creates
     accepted = creates["outcome"] == record.attempts.number(ACCEPTED)
     refused = creates["outcome"] == record.attempts.number(Outcome.UNAVAILABLE_503)
-    events = [line.event for line in record.records]
-    ready = [event for event in events if isinstance(event, WindowReady)]
-    first = [event for event in events if isinstance(event, FirstFrame)]
+    ready, first = record.of(WindowReady), record.of(FirstFrame)
     timed: list[tuple[str, Ints, Times]] = [
         ("configure_accepted", *_answers(creates[accepted])),
         ("configure_refused", *_answers(creates[refused])),

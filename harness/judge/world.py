@@ -5,7 +5,7 @@ imports does. Answers are three-valued: a watcher's blind spot makes `UNKNOWN`, 
 tables of seconds read its step functions.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from harness.history.events import (
     DependencySeen,
+    Event,
     FirstFrame,
     JobSeen,
     LoadState,
@@ -29,8 +30,10 @@ from harness.history.events import (
     WindowUnknown,
 )
 from harness.history.reader import Samples
+from harness.judge.kinds import Kind, by_kind
 from harness.judge.steps import Ints, Steps, ints
 from harness.judge.windows import SLOTS_WATCHER, Windows, find_windows
+from harness.measures.catalogue import LEFTOVER_WATCH
 
 UNKNOWN = -1
 DOWN = 0
@@ -54,6 +57,18 @@ OBSERVATIONS = (
 )
 """All a world is made of; every other kind of event is taken out before anything is looked at."""
 
+WINDOW_KINDS = (
+    FirstFrame,
+    JobSeen,
+    PodSeen,
+    ServiceSeen,
+    WatcherState,
+    WindowAccepted,
+    WindowClosed,
+    WindowUnknown,
+)
+"""What windows are told apart and counted by."""
+
 DEPENDENCIES = ("focus_server", "kubernetes_api", "mongodb", "broker", "fibre")
 BEHIND_THE_API = ("nodes", "pods", "jobs", "services", "events")
 
@@ -75,7 +90,9 @@ class World:
     """The observed run. Instants are nanoseconds since the run's start; `end_ns` is its last instant."""
 
     def __init__(self, records: Sequence[Record], attempts: Samples, end_ns: int) -> None:
-        self._records = [record for record in records if isinstance(record.event, OBSERVATIONS)]
+        self._by_kind: dict[type[Event], list[Record]] = {
+            kind: found for kind, found in by_kind(records).items() if issubclass(kind, OBSERVATIONS)
+        }
         self._attempts = attempts
         self.end_ns = end_ns
 
@@ -88,10 +105,10 @@ class World:
         A watch learns late that its connection is dead, so while the API server does not answer, no watch can see.
         """
         states: dict[str, list[tuple[int, int]]] = {}
-        for record in self._records:
-            if isinstance(record.event, WatcherState):
-                state = record.event
-                states.setdefault(state.watcher, []).append((state.at_ns, int(not state.seeing)))
+        for _, state in self._of(WatcherState):
+            if state.watcher == LEFTOVER_WATCH:
+                continue  # looks once, at the end, and is no witness of anything before
+            states.setdefault(state.watcher, []).append((state.at_ns, int(not state.seeing)))
         told = {watcher: Steps.of(changes, 1) for watcher, changes in sorted(states.items())}
         silent = self.dependencies["kubernetes_api"].steps.equal(DOWN)
         return {
@@ -110,7 +127,9 @@ class World:
     def windows(self) -> Windows:
         """Every window, and the two counts of open ones."""
         blind = self.blind.get(SLOTS_WATCHER, Steps.of([], 1))
-        return find_windows(self._records, self._attempts, blind, self.end_ns)
+        records = [record for kind in WINDOW_KINDS for record in self._by_kind.get(kind, ())]
+        records.sort(key=lambda record: (record.event.at_ns, record.writer, record.seq))
+        return find_windows(records, self._attempts, blind, self.end_ns)
 
     # --- shares and dependencies ------------------------------------------------------------------
 
@@ -149,9 +168,8 @@ class World:
         """How many workers are Ready and schedulable; `UNKNOWN` before the first sight."""
         usable: dict[str, bool] = {}
         changes: list[tuple[int, int, str]] = []
-        for record in self._records:
-            event = record.event
-            if isinstance(event, NodeSeen) and event.worker:
+        for record, event in self._of(NodeSeen):
+            if event.worker:
                 usable[event.node] = event.exists and event.ready == "True" and not event.unschedulable
                 changes.append((event.at_ns, sum(usable.values()), identity(record)))
         return _seen(changes)
@@ -163,10 +181,9 @@ class World:
         """Own windows with a live stream, as all engines together count them; `UNKNOWN` before their first word."""
         latest: dict[str, int] = {}
         changes = []
-        for record in self._records:
-            if isinstance(record.event, LoadState):
-                latest[record.writer] = record.event.streams_open
-                changes.append((record.event.at_ns, sum(latest.values())))
+        for record, event in self._of(LoadState):
+            latest[record.writer] = event.streams_open
+            changes.append((event.at_ns, sum(latest.values())))
         return Steps.of(changes, UNKNOWN)
 
     @cached_property
@@ -186,12 +203,12 @@ class World:
             return Steps.of([], UNKNOWN)
         return _masked(self.windows.foreign_open, self.blind.get(SLOTS_WATCHER))
 
+    def _of(self, kind: type[Kind]) -> Iterator[tuple[Record, Kind]]:
+        for record in self._by_kind.get(kind, ()):
+            yield record, record.event  # type: ignore[misc]
+
     def _slots(self, value: Callable[[SlotsSeen], int], watcher: str) -> Steps:
-        changes = [
-            (record.event.at_ns, value(record.event))
-            for record in self._records
-            if isinstance(record.event, SlotsSeen)
-        ]
+        changes = [(event.at_ns, value(event)) for _, event in self._of(SlotsSeen)]
         return _masked(Steps.of(changes, UNKNOWN), self.blind.get(watcher))
 
     def _seen(
@@ -201,17 +218,14 @@ class World:
         wanted: Callable[..., bool] = lambda _event: True,
     ) -> Seen:
         return _seen(
-            (record.event.at_ns, value(record.event), identity(record))
-            for record in self._records
-            if isinstance(record.event, kind) and wanted(record.event)
+            (event.at_ns, value(event), identity(record)) for record, event in self._of(kind) if wanted(event)
         )
 
     def _ready_pods(self, role: str) -> Seen:
         ready: dict[str, bool] = {}
         changes: list[tuple[int, int, str]] = []
-        for record in self._records:
-            event = record.event
-            if isinstance(event, PodSeen) and event.role == role:
+        for record, event in self._of(PodSeen):
+            if event.role == role:
                 ready[event.pod] = event.exists and event.ready and not event.terminating
                 changes.append((event.at_ns, sum(ready.values()), identity(record)))
         return _seen(changes)
