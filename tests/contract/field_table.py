@@ -8,18 +8,52 @@ import json
 import re
 from pathlib import Path
 
-import kubernetes.client.models as models
+from kubernetes.client import models
 
 TABLE = Path(__file__).parents[2] / "harness/sandbox/controlplane/fields.json"
 
-ROOTS = """
-V1Pod V1Node V1Namespace V1Service V1Endpoints V1ConfigMap V1Secret CoreV1Event EventsV1Event V1ServiceAccount
-V1ResourceQuota V1LimitRange V1PersistentVolumeClaim V1PersistentVolume V1Binding V1Deployment V1ReplicaSet
-V1StatefulSet V1ControllerRevision V1Job V1Scale V1Lease V1EndpointSlice V1PodDisruptionBudget V1Eviction
-V1NetworkPolicy V1Role V1RoleBinding V1ClusterRole V1ClusterRoleBinding V1PriorityClass V1StorageClass
-AuthenticationV1TokenRequest V1TokenReview V1SelfSubjectReview V1SubjectAccessReview V1LocalSubjectAccessReview
-V1SelfSubjectAccessReview V1SelfSubjectRulesReview V1DeleteOptions
-""".split()
+ROOTS = [
+    "V1Pod",
+    "V1Node",
+    "V1Namespace",
+    "V1Service",
+    "V1Endpoints",
+    "V1ConfigMap",
+    "V1Secret",
+    "CoreV1Event",
+    "EventsV1Event",
+    "V1ServiceAccount",
+    "V1ResourceQuota",
+    "V1LimitRange",
+    "V1PersistentVolumeClaim",
+    "V1PersistentVolume",
+    "V1Binding",
+    "V1Deployment",
+    "V1ReplicaSet",
+    "V1StatefulSet",
+    "V1ControllerRevision",
+    "V1Job",
+    "V1Scale",
+    "V1Lease",
+    "V1EndpointSlice",
+    "V1PodDisruptionBudget",
+    "V1Eviction",
+    "V1NetworkPolicy",
+    "V1Role",
+    "V1RoleBinding",
+    "V1ClusterRole",
+    "V1ClusterRoleBinding",
+    "V1PriorityClass",
+    "V1StorageClass",
+    "AuthenticationV1TokenRequest",
+    "V1TokenReview",
+    "V1SelfSubjectReview",
+    "V1SubjectAccessReview",
+    "V1LocalSubjectAccessReview",
+    "V1SelfSubjectAccessReview",
+    "V1SelfSubjectRulesReview",
+    "V1DeleteOptions",
+]
 
 SCALARS = {
     "str": "string",
@@ -93,7 +127,7 @@ def field_type(owner: str, field: str, declared: str) -> tuple[str, str | None]:
 
 
 def build() -> dict[str, dict[str, str]]:
-    """Every type reachable from the roots: field name to type."""
+    """Every type reachable from the roots: field name to type; a "!" marks a plain value that is always there."""
     table: dict[str, dict[str, str]] = {}
     todo = list(ROOTS)
     while todo:
@@ -102,10 +136,18 @@ def build() -> dict[str, dict[str, str]]:
         if name in table:
             continue
         declared = getattr(models, model)
+        names = declared.attribute_map
+        always = {
+            names.get(key, info.alias or key)
+            for key, info in declared.model_fields.items()
+            if info.is_required()
+        }
         table[name] = {}
         for attribute, kind in declared.openapi_types.items():
             field = declared.attribute_map[attribute]
-            table[name][field], found = field_type(name, field, kind)
+            word, found = field_type(name, field, kind)
+            required = field in always
+            table[name][field] = word + "!" if required and word in ("string", "int", "bool") else word
             if found:
                 todo.append(found)
     return {name: table[name] for name in sorted(table)}

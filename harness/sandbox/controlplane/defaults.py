@@ -15,8 +15,10 @@ RBAC = "rbac.authorization.k8s.io"
 
 
 def _fill(obj: Obj, **values: Any) -> None:
+    """Set what is missing; an empty text is missing too."""
     for key, value in values.items():
-        obj.setdefault(key, value)
+        if obj.get(key) in (None, ""):
+            obj[key] = value
 
 
 def container(box: Obj) -> None:

@@ -80,17 +80,31 @@ DROPPED_ZERO: dict[str, frozenset[str]] = {
     ),
 }
 NO_DROPS: frozenset[str] = frozenset()
+NO_ZEROS: Obj = {}
 
 
 @cache
+def _loaded() -> tuple[Table, dict[str, Obj]]:
+    """The table, and per type the plain values that are always in the JSON, with their zero."""
+    text = resources.files(__package__).joinpath("fields.json").read_text()
+    found: Table = json.loads(text)
+    zeros: dict[str, Obj] = {}
+    for name, fields in found.items():
+        always = {field: word for field, word in fields.items() if word.endswith("!")}
+        zeros[name] = {field: ZEROS[word[:-1]] for field, word in always.items()}
+        fields.update({field: word[:-1] for field, word in always.items()})
+    found["PodMetrics"] = _metrics("containers", "[ContainerMetrics]")
+    found["NodeMetrics"] = _metrics("usage", "{quantity}")
+    found["ContainerMetrics"] = {"name": "string", "usage": "{quantity}"}
+    return found, zeros
+
+
+ZEROS: dict[str, Any] = {"string": "", "int": 0, "bool": False}
+
+
 def table() -> Table:
     """Every type: field name to type word."""
-    text = resources.files(__package__).joinpath("fields.json").read_text()
-    loaded: Table = json.loads(text)
-    loaded["PodMetrics"] = _metrics("containers", "[ContainerMetrics]")
-    loaded["NodeMetrics"] = _metrics("usage", "{quantity}")
-    loaded["ContainerMetrics"] = {"name": "string", "usage": "{quantity}"}
-    return loaded
+    return _loaded()[0]
 
 
 def _metrics(field: str, word: str) -> dict[str, str]:
@@ -173,7 +187,8 @@ def _tidy_type(value: Any, name: str, at: str, unknown: list[str]) -> Obj:
         raise WrongType(
             f"json: cannot unmarshal {_json_word(value)} into Go struct field {name}.{at} of type v1.{name}"
         )
-    known, zero = table()[name], DROPPED_ZERO.get(name, NO_DROPS)
+    types, zeros = _loaded()
+    known, zero = types[name], DROPPED_ZERO.get(name, NO_DROPS)
     result: Obj = {}
     for key, item in value.items():
         path = f"{at}.{key}" if at else key
@@ -187,6 +202,9 @@ def _tidy_type(value: Any, name: str, at: str, unknown: list[str]) -> Obj:
             if not read and key in zero:
                 continue
             result[key] = read
+    for key, missing in zeros.get(name, NO_ZEROS).items():
+        if key not in result:
+            result[key] = missing
     return result
 
 

@@ -59,8 +59,8 @@ KEY = r"(?:[A-Za-z0-9](?:[-A-Za-z0-9.]*[A-Za-z0-9])?/)?[A-Za-z0-9](?:[-A-Za-z0-9
 VALUE = r"(?:[A-Za-z0-9](?:[-A-Za-z0-9_.]*[A-Za-z0-9])?)?"
 TERM = re.compile(
     rf"\s*(?:(?P<absent>!)\s*(?P<gone>{KEY})"
-    rf"|(?P<key>{KEY})\s*(?:(?P<op>==|=|!=|>|<)\s*(?P<value>{VALUE})"
-    rf"|\s(?P<set>in|notin)\s*\((?P<values>[^()]*)\))?)\s*"
+    rf"|(?P<key>{KEY})(?:\s*(?P<op>==|=|!=|>|<)\s*(?P<value>{VALUE})"
+    rf"|\s+(?P<set>in|notin)\s*\((?P<values>[^()]*)\))?)\s*"
 )
 
 

@@ -38,7 +38,7 @@ from harness.sandbox.controlplane.verbs import Ask, Verbs
 
 LOG = logging.getLogger(__name__)
 EVENTS_KEPT_S = 3600.0
-CONTROLLERS = "harness.sandbox.controllers"
+CONTROLLERS = "harness.sandbox.controllers.run"  # by name: they import this package, not it them
 
 
 @dataclass(frozen=True)
@@ -145,9 +145,10 @@ async def serve(
     await runner.setup()
     await web.TCPSite(runner, plan.host, plan.port, ssl_context=tls, backlog=1024).start()
     tasks = [asyncio.create_task(plane.keep_house(), name="housekeeping")]
-    if plan.controllers and importlib.util.find_spec(f"{CONTROLLERS}.run") is not None:
-        run = importlib.import_module(f"{CONTROLLERS}.run").run
-        tasks.append(asyncio.create_task(run(plane.local, plan.settings), name="controllers"))
+    if plan.controllers and importlib.util.find_spec(CONTROLLERS) is not None:
+        settings = plan.settings or importlib.import_module("harness.sandbox.settings").Settings()
+        run = importlib.import_module(CONTROLLERS).run
+        tasks.append(asyncio.create_task(run(plane.local, settings), name="controllers"))
     for task in tasks:
         task.add_done_callback(_ended)
     if ready is not None:

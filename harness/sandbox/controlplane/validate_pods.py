@@ -95,7 +95,7 @@ def _container_ports(box: Obj, at: str) -> list[Cause]:
             if port["name"] in names:
                 causes.append(duplicate(f"{path}.name", port["name"]))
             names.add(port["name"])
-        if "containerPort" not in port:
+        if not port.get("containerPort"):
             causes.append(required(f"{path}.containerPort"))
         else:
             causes += port_causes(port["containerPort"], f"{path}.containerPort")

@@ -66,7 +66,7 @@ def data_size(obj: Obj) -> list[Cause]:
                 text = "a valid config key must consist of alphanumeric characters, '-', '_' or '.'"
                 causes.append(invalid_value(f"{part}[{key}]", key, text))
     if size > DATA_LIMIT:
-        causes.append(too_long("" if obj.get("kind") == "ConfigMap" else "data", DATA_LIMIT))
+        causes.append(too_long("[]" if obj.get("kind") == "ConfigMap" else "data", DATA_LIMIT))
     return causes
 
 
