@@ -99,7 +99,7 @@ class _Server:
         except ValueError as error:
             return web.Response(status=400, text=str(error))
         name = worker.key[1]
-        if options.previous and state.restarts == 0:
+        if options.previous and state.last is None:
             text = f'previous terminated container "{container}" in pod "{name}" not found'
             return web.Response(status=400, text=text)
         if not state.container_id:
@@ -112,7 +112,8 @@ class _Server:
             return web.Response(status=400, text=text)
         answer = web.StreamResponse(headers={"Content-Type": "text/plain"})
         await answer.prepare(request)
-        restart = state.restarts - 1 if options.previous else state.restarts
+        waits_again = not state.running_since and state.terminated is None
+        restart = state.restarts - 1 if options.previous and not waits_again else state.restarts
         path = worker.log_file(container, restart)
         if not path.exists() and not options.previous:
             path = worker.log_file(container, max(restart - 1, 0))  # waiting to be started again
