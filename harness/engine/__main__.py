@@ -9,7 +9,7 @@ import uvloop
 
 os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # its INFO lines say what the record says better
 
-from harness.engine.service import serve  # noqa: E402  (gRPC reads its verbosity when it is imported)
+from harness.engine.service import serve
 
 
 def main() -> int:

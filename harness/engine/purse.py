@@ -58,7 +58,7 @@ class Purse:
             return Wait(LOOK_AGAIN_NS, "max_open_windows")
         if now_ns < self._next_ns:
             return Wait(self._next_ns - now_ns, "max_rate_per_s")
-        self._next_ns = max(self._next_ns, now_ns - self._gap_ns) + self._gap_ns
+        self._next_ns = now_ns + self._gap_ns
         self._asked += 1
         self.open += 1
         return Go()

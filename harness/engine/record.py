@@ -104,6 +104,8 @@ class Recorder:
 
     def heard(self, cpu_s: float, wanted: int) -> None:
         """Take what the load process says of itself."""
+        if not self._load_cpu:  # what it used before its first word was its start
+            self._load_cpu_seen = cpu_s
         self._load_cpu, self.wanted = cpu_s, wanted
 
     def second(self) -> None:

@@ -1,6 +1,7 @@
 """`python -m harness.load --plan FILE`: play a load plan headless, until its end or SIGTERM. How the conductor starts load.
 
-Exit codes as everywhere; 0 whether the plan ended or SIGTERM ended it: both are orderly. Drains within 10 seconds.
+Exit codes as everywhere; 0 whether the plan ended or SIGTERM ended it: both are orderly. Drains within 10 seconds. A lifeline
+pipe (HARNESS_LIFELINE_FD) that closes means that the conductor is gone, and ends the load like SIGTERM.
 """
 
 from gevent import monkey
@@ -9,9 +10,11 @@ monkey.patch_all()
 
 import argparse  # noqa: E402  (everything else comes after the patch)
 import logging  # noqa: E402
+import os  # noqa: E402
 import signal  # noqa: E402
 import sys  # noqa: E402
 from pathlib import Path  # noqa: E402
+from typing import Any  # noqa: E402
 
 import gevent  # noqa: E402
 from gevent.event import Event  # noqa: E402
@@ -22,6 +25,8 @@ from harness.load.hooks import Hooks, complain  # noqa: E402
 from harness.load.plan import LoadPlan, read_plan  # noqa: E402
 from harness.load.shape import CampaignShape  # noqa: E402
 from harness.load.users import HistoricAnalyst, LiveViewer  # noqa: E402
+
+LIFELINE_VARIABLE = "HARNESS_LIFELINE_FD"
 
 
 def play(plan: LoadPlan) -> int:
@@ -37,12 +42,25 @@ def play(plan: LoadPlan) -> int:
     told = Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         gevent.signal_handler(number, told.set)
+    lifeline = _watch_lifeline(told)
     runner.start_shape()
     runner.shape_greenlet.rawlink(lambda _: told.set())
     told.wait()
+    if lifeline is not None:
+        lifeline.stop()
     runner.quit()
     environment.events.quitting.fire(environment=environment)
     return int(hooks.ending)
+
+
+def _watch_lifeline(told: Event) -> Any:
+    """Set `told` when the other end of the lifeline pipe is closed; nobody ever writes to it."""
+    descriptor = os.environ.pop(LIFELINE_VARIABLE, None)
+    if descriptor is None:
+        return None
+    watcher = gevent.get_hub().loop.io(int(descriptor), 1)
+    watcher.start(told.set)
+    return watcher
 
 
 def main() -> int:

@@ -272,7 +272,9 @@ async def _main(script: Script) -> None:
     async with FakeFocus(script) as fake:
         print(fake.url, flush=True)  # noqa: T201
         await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
-        print(json.dumps({"left": len(fake.jobs), "requests": len(fake.requests)}), flush=True)  # noqa: T201
+        posts = sum(path == "/configure" for _, path, _, _ in fake.requests)
+        left = {"left": len(fake.jobs), "posts": posts, "peak": fake.creates_peak}
+        print(json.dumps(left), flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -1,0 +1,343 @@
+"""The load as its users start it: Locust in a child process, its engine, and a Focus Server that keeps count.
+
+Load code never runs inside the test process: importing Locust would patch it.
+"""
+
+import contextlib
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from harness.focus.endpoint import Endpoint, Timeouts
+from harness.focus.seam import Budget, Payload
+from harness.history.events import (
+    LoadState,
+    Note,
+    Outcome,
+    ProcessEnded,
+    RunEnded,
+    ScenarioSuspended,
+    WindowAccepted,
+    WindowClosed,
+)
+from harness.history.reader import History, read_history
+from harness.history.run import read_run
+from harness.load.plan import LoadPlan, Step, write_plan
+
+ROOT = Path(__file__).parents[2]
+FAKE = ROOT / "tests" / "unit" / "load" / "fake_focus.py"
+ENVIRONMENT = {
+    **{key: value for key, value in os.environ.items() if not key.startswith(("HARNESS_", "LOCUST_"))},
+    "PYTHONPATH": str(ROOT),
+}
+LOCUST = [sys.executable, "-m", "locust", "-f", str(ROOT / "locustfile.py")]
+
+
+class Fake:
+    """A scripted Focus Server in a process of its own; `count()` ends it and says what it saw."""
+
+    def __init__(self, **script: Any) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, str(FAKE), json.dumps(script)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env=ENVIRONMENT,
+        )
+        assert self._process.stdout is not None
+        self.url = self._process.stdout.readline().strip()
+        assert self.url.startswith("http://")
+
+    def count(self) -> dict[str, int]:
+        out, _ = self._process.communicate("", timeout=10)
+        counted: dict[str, int] = json.loads(out)
+        return counted
+
+    def kill(self) -> None:
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.communicate()
+
+
+@pytest.fixture
+def fake() -> Iterator[Any]:
+    made: list[Fake] = []
+
+    def make(**script: Any) -> Fake:
+        made.append(Fake(**script))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.kill()
+
+
+@contextlib.contextmanager
+def child(command: list[str], **more: str) -> Iterator["subprocess.Popen[str]"]:
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=ROOT,
+        env={**ENVIRONMENT, **more},
+    )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def run(command: list[str], **more: str) -> tuple[int, str]:
+    with child(command, **more) as process:
+        out, _ = process.communicate(timeout=60)
+        return process.returncode, out
+
+
+def the_run(reports: Path) -> Path:
+    (folder,) = reports.iterdir()
+    return folder
+
+
+def of(history: History, kind: type[Any]) -> list[Any]:
+    return [record.event for record in history.events if isinstance(record.event, kind)]
+
+
+def engines(parent: int) -> list[psutil.Process]:
+    return [
+        process
+        for process in psutil.Process(parent).children(recursive=True)
+        if "harness.engine" in process.cmdline()
+    ]
+
+
+def plan_file(folder: Path, url: str, **more: Any) -> Path:
+    file = folder / "plan.json"
+    write_plan(
+        LoadPlan(
+            **{
+                "endpoint": Endpoint(url=url, timeouts=Timeouts(connect_s=2, read_s=5, ready_s=5)),
+                "payload": Payload(duration_s=2, height=40, channels=9),
+                "stages": (Step(0, 3),),
+                "hold_s": (60.0, 60.0),
+                "history": str(folder / "history"),
+                "clock_start_ns": time.monotonic_ns(),
+                **more,
+            }
+        ),
+        file,
+    )
+    return file
+
+
+def test_locust_alone_headless_plays_live_and_historic_windows_and_leaves_nothing(
+    fake: Any, tmp_path: Path
+) -> None:
+    server = fake(limit=3, recordings=[[1000.4, 1040.6], [1039, -1]])
+    command = [*LOCUST, "--headless", "--host", server.url, "-u", "5", "-r", "50", "-t", "4s"]
+    command += ["--hold", "300ms..600ms", "--after-refusal", "100ms", "--reports", str(tmp_path)]
+    code, out = run([*command, "--only-summary", "--creates-in-flight", "2"])
+    assert code == 0, out
+    for row in ("POST /configure", "window ready", "first frame", "stream", "POST /recordings_in_time_range"):
+        assert re.search(rf"{row}\s+\d+", out), out
+    folder = the_run(tmp_path)
+    assert read_run(folder).exit_code == 0
+    history = read_history(folder / "history")
+    assert not history.damage
+    assert of(history, RunEnded)
+    assert {event.outcome for event in of(history, WindowClosed)} == {Outcome.STREAMING}
+    attempts = history.samples["attempts"]
+    outcomes = {attempts.texts[number] for number in attempts.rows["outcome"]}
+    assert outcomes == {"accepted", "unavailable_503", "ok"}
+    counted = server.count()
+    assert counted["left"] == 0
+    assert counted["peak"] <= 2
+    configured = attempts.rows["operation"] == attempts.number("configure")
+    assert counted["posts"] == configured.sum()
+    assert max(event.wanted for event in of(history, LoadState)) == 5
+
+
+def test_the_web_page_starts_and_stops_the_load_as_often_as_asked(fake: Any, tmp_path: Path) -> None:
+    server = fake()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    page = f"http://127.0.0.1:{port}"
+    command = [*LOCUST, "--host", server.url, "--web-host", "127.0.0.1", "--web-port", str(port)]
+    with child([*command, "--reports", str(tmp_path), "LiveViewer"]) as locust:
+        for number in (1, 2):
+            _eventually(lambda: _post(f"{page}/swarm", user_count=2, spawn_rate=10))
+            _eventually(lambda: _has_rows(page, {"POST /configure", "window ready", "first frame"}))
+            assert len(engines(locust.pid)) == 1
+            _post(f"{page}/stop")
+            _eventually(lambda: _none(engines(locust.pid)))
+            _eventually(lambda: _has_rows(page, {"stream"}))  # the page is two seconds behind
+            assert len(list(tmp_path.iterdir())) == number
+        locust.send_signal(signal.SIGINT)
+        assert locust.wait(timeout=20) == 0
+    for folder in tmp_path.iterdir():
+        history = read_history(folder / "history")
+        assert len(of(history, WindowAccepted)) == len(of(history, WindowClosed)) == 2
+        assert read_run(folder).exit_code == 0
+    assert server.count()["left"] == 0
+
+
+def test_a_plan_is_followed_and_sigterm_drains_within_ten_seconds(fake: Any, tmp_path: Path) -> None:
+    server = fake()
+    file = plan_file(tmp_path, server.url, stages=(Step(0, 2), Step(5, 4), Step(7, 1)))
+    with child([sys.executable, "-m", "harness.load", "--plan", str(file)]) as load:
+        _eventually(lambda: _says(tmp_path / "history", '"wanted":1}'))
+        asked = time.monotonic()
+        load.send_signal(signal.SIGTERM)
+        out, _ = load.communicate(timeout=30)
+        assert time.monotonic() - asked < 10
+        assert load.returncode == 0, out
+    history = read_history(tmp_path / "history")
+    states = of(history, LoadState)
+    assert {state.wanted for state in states} >= {2, 4, 1}
+    assert {state.streams_open for state in states} >= {2, 4, 1}
+    assert {event.outcome for event in of(history, WindowClosed)} == {Outcome.STREAMING}
+    assert {event.process for event in of(history, ProcessEnded)} == {"load-1", "engine-1"}
+    assert server.count()["left"] == 0
+
+
+def test_when_the_load_is_killed_the_engine_closes_its_windows_and_ends(fake: Any, tmp_path: Path) -> None:
+    server = fake()
+    file = plan_file(tmp_path, server.url)
+    with child([sys.executable, "-m", "harness.load", "--plan", str(file)]) as load:
+        _eventually(lambda: _open(tmp_path / "history", 3))
+        (engine,) = engines(load.pid)
+        load.kill()
+        assert not psutil.wait_procs([engine], timeout=10)[1]
+    history = read_history(tmp_path / "history")
+    assert not history.damage
+    assert [event.outcome for event in of(history, WindowClosed)] == [Outcome.STREAMING] * 3
+    assert server.count()["left"] == 0
+
+
+def test_when_the_engine_dies_the_load_says_so_and_fails(fake: Any, tmp_path: Path) -> None:
+    server = fake()
+    file = plan_file(tmp_path, server.url)
+    with child([sys.executable, "-m", "harness.load", "--plan", str(file)]) as load:
+        _eventually(lambda: _open(tmp_path / "history", 3))
+        engines(load.pid)[0].kill()
+        out, _ = load.communicate(timeout=20)
+        assert load.returncode == 70, out
+    notes = [event.text for event in of(read_history(tmp_path / "history"), Note) if event.level == "error"]
+    assert any("engine" in text for text in notes), notes
+
+
+def test_the_budget_ends_the_load_with_a_clear_message(fake: Any, tmp_path: Path) -> None:
+    server = fake()
+    file = plan_file(tmp_path, server.url, budget=Budget(max_jobs=4), hold_s=(0.1, 0.1), end_s=60.0)
+    code, out = run(
+        [*LOCUST, "--headless", "--only-summary", "--reports", str(tmp_path / "reports")],
+        HARNESS_PLAN=str(file),
+    )
+    assert code == 0, out
+    assert "max_jobs: 4 jobs were made" in out
+    assert "max_jobs" in read_run(the_run(tmp_path / "reports")).exit_reason
+    counted = server.count()
+    assert (counted["posts"], counted["left"]) == (4, 0)
+
+
+def test_a_row_of_refusals_is_answered_with_patience(fake: Any, tmp_path: Path) -> None:
+    server = fake(answer="503 ")
+    more = {"suspend_after": 6, "suspend_s": 1.0, "after_refusal_s": 0.05, "end_s": 5.0}
+    code, out = run(
+        [sys.executable, "-m", "harness.load", "--plan", str(plan_file(tmp_path, server.url, **more))]
+    )
+    assert code == 0, out
+    suspended = of(read_history(tmp_path / "history"), ScenarioSuspended)
+    assert suspended[0].refusals == 6
+    assert suspended[0].outcome is Outcome.UNAVAILABLE_503
+    counts = [event.refusals for event in suspended]
+    assert counts == sorted(set(counts))
+    assert 2 <= len(suspended) <= 5
+    assert 6 < server.count()["posts"] < 20  # without patience: about 250
+
+
+@pytest.mark.parametrize(
+    ("arguments", "more", "code", "words"),
+    [
+        (["--host", "http://127.0.0.1:9", "--hold", "5"], {}, 2, "--hold"),
+        ([], {"HARNESS_TARGET": "no-such-target"}, 2, "known targets"),
+    ],
+)
+def test_what_is_wrong_is_said_before_anything_starts(
+    arguments: list[str], more: dict[str, str], code: int, words: str, tmp_path: Path
+) -> None:
+    ended, out = run([*LOCUST, "--headless", "--reports", str(tmp_path / "reports"), *arguments], **more)
+    assert ended == code, out
+    assert words in out
+    assert not (tmp_path / "reports").exists()
+
+
+def test_a_record_that_cannot_be_written_is_not_swallowed(fake: Any, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    command = [*LOCUST, "--headless", "--host", fake().url, "-u", "1", "--only-summary"]
+    code, out = run([*command, "--reports", str(tmp_path / "file" / "reports")])
+    assert code == 6, out
+    assert "cannot make the run's folder" in out
+
+
+def test_the_locustfile_imports_no_grpc_and_exports_users_and_shape() -> None:
+    look = "import sys, locust, locustfile as f; print(sorted(f.__all__), 'grpc' in sys.modules, f.CampaignShape.abstract)"
+    code, out = run([sys.executable, "-c", look])
+    assert (code, out.strip()) == (0, "['CampaignShape', 'HistoricAnalyst', 'LiveViewer'] False True")
+
+
+def _eventually(check: Any, within_s: float = 15.0) -> None:
+    deadline = time.monotonic() + within_s
+    while True:
+        try:
+            check()
+        except (AssertionError, OSError):
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+        else:
+            return
+
+
+def _post(url: str, **form: int) -> None:
+    urllib.request.urlopen(url, urllib.parse.urlencode(form).encode(), timeout=20).close()
+
+
+def _rows(page: str) -> dict[str, int]:
+    with urllib.request.urlopen(f"{page}/stats/requests", timeout=10) as answer:
+        stats = json.load(answer)["stats"]
+    return {row["name"]: row["num_requests"] for row in stats}
+
+
+def _has_rows(page: str, names: set[str]) -> None:
+    assert set(_rows(page)) >= names
+
+
+def _none(found: list[Any]) -> None:
+    assert not found
+
+
+def _open(history: Path, windows: int) -> None:
+    _says(history, '"first_frame"', windows)
+
+
+def _says(history: Path, words: str, times: int = 1) -> None:
+    assert (history / "engine-1.events.jsonl").read_text().count(words) >= times
