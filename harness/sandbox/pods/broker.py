@@ -21,7 +21,8 @@ from harness.sandbox.pods.mongodb import die_with_parent
 from harness.sandbox.truth import TruthLog, process_name
 
 EPMD_BASE = 20000
-DISTRIBUTION_PORT = 25672
+DISTRIBUTION_BASE = 21000
+"""Plus the sandbox's block: RabbitMQ refuses to start where any address of this host uses its distribution port."""
 
 
 def server_script() -> str:
@@ -38,6 +39,7 @@ def server_script() -> str:
 def configuration(pod: PodContext) -> str:
     """Return rabbitmq.conf."""
     settings = pod.settings
+    distribution_port = DISTRIBUTION_BASE + block_of(pod)
     return "\n".join(
         (
             f"listeners.tcp.1 = {pod.ip}:{settings.broker_port}",
@@ -45,8 +47,8 @@ def configuration(pod: PodContext) -> str:
             f"default_pass = {settings.broker_password}",
             "loopback_users = none",
             f"distribution.listener.interface = {pod.ip}",
-            f"distribution.listener.port_range.min = {DISTRIBUTION_PORT}",
-            f"distribution.listener.port_range.max = {DISTRIBUTION_PORT}",
+            f"distribution.listener.port_range.min = {distribution_port}",
+            f"distribution.listener.port_range.max = {distribution_port}",
             "log.console = true",
             "log.console.level = warning",
             "log.file = false",
@@ -56,9 +58,13 @@ def configuration(pod: PodContext) -> str:
     )
 
 
+def block_of(pod: PodContext) -> int:
+    """Return the number of the sandbox's block of addresses."""
+    return int(pod.ip.split(".")[1])
+
+
 def environment(pod: PodContext, folder: Path) -> dict[str, str]:
     """Return the environment that keeps everything of the node inside `folder`."""
-    block = int(pod.ip.split(".")[1])
     names = {
         "HOME": folder,
         "RABBITMQ_MNESIA_BASE": folder / "mnesia",
@@ -79,7 +85,7 @@ def environment(pod: PodContext, folder: Path) -> dict[str, str]:
         "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none",
         "RABBITMQ_IO_THREAD_POOL_SIZE": "4",
         "ERL_EPMD_ADDRESS": pod.ip,
-        "ERL_EPMD_PORT": str(EPMD_BASE + block),
+        "ERL_EPMD_PORT": str(EPMD_BASE + block_of(pod)),
         "ERL_CRASH_DUMP_SECONDS": "0",
         "LC_ALL": "C.UTF-8",
     }
