@@ -64,7 +64,9 @@ DROPPED_ZERO: dict[str, frozenset[str]] = {
     "NodeSpec": frozenset({"unschedulable"}),
     "PodSpec": frozenset({"hostNetwork", "hostPID", "hostIPC", "nodeName", "hostname", "subdomain"}),
     "PodStatus": frozenset({"hostIP", "podIP", "message", "reason", "nominatedNodeName"}),
-    "ServiceSpec": frozenset({"clusterIP", "externalName", "publishNotReadyAddresses"}),
+    "ServiceSpec": frozenset(
+        {"clusterIP", "externalName", "publishNotReadyAddresses", "healthCheckNodePort"}
+    ),
     "ServicePort": frozenset({"nodePort", "name"}),
     "EnvVar": frozenset({"value"}),
     "ScaleSpec": frozenset({"replicas"}),

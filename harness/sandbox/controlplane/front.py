@@ -23,6 +23,7 @@ from harness.sandbox.controlplane import (
     kubelet_seam,
     pages,
     podlog,
+    protobuf,
     reviews,
     statuses,
     views,
@@ -399,9 +400,14 @@ async def read_body(request: web.Request, *, may_be_empty: bool = False) -> Any:
             return None
         raise statuses.bad_request("unexpected end of JSON input")
     if "protobuf" in request.content_type:
-        accepted = "application/json, application/yaml"
-        text = f"the body of the request was in an unknown format - accepted media types include: {accepted}"
-        raise statuses.refusal(415, "UnsupportedMediaType", text, {})
+        try:
+            return protobuf.read(raw)
+        except protobuf.Unreadable as error:
+            text = (
+                f"the body of the request was in an unknown format ({error}) - accepted media types include: "
+            )
+            more = "application/json, application/yaml"
+            raise statuses.refusal(415, "UnsupportedMediaType", text + more, {}) from error
     try:
         if request.content_type.endswith("yaml"):
             return yaml.load(raw, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - a safe one
