@@ -39,7 +39,6 @@ def server_script() -> str:
 def configuration(pod: PodContext) -> str:
     """Return rabbitmq.conf."""
     settings = pod.settings
-    distribution_port = DISTRIBUTION_BASE + block_of(pod)
     return "\n".join(
         (
             f"listeners.tcp.1 = {pod.ip}:{settings.broker_port}",
@@ -47,8 +46,6 @@ def configuration(pod: PodContext) -> str:
             f"default_pass = {settings.broker_password}",
             "loopback_users = none",
             f"distribution.listener.interface = {pod.ip}",
-            f"distribution.listener.port_range.min = {distribution_port}",
-            f"distribution.listener.port_range.max = {distribution_port}",
             "log.console = true",
             "log.console.level = warning",
             "log.file = false",
@@ -81,6 +78,7 @@ def environment(pod: PodContext, folder: Path) -> dict[str, str]:
         **os.environ,
         **{name: str(path) for name, path in names.items()},
         "RABBITMQ_NODENAME": "rabbit@localhost",
+        "RABBITMQ_DIST_PORT": str(DISTRIBUTION_BASE + block_of(pod)),
         # Few schedulers and no busy waiting: the node shares two cores with everything else.
         "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none",
         "RABBITMQ_IO_THREAD_POOL_SIZE": "4",
