@@ -36,12 +36,6 @@ STATUSES = {  # numbers of fields that are sent along without meaning
     "LocalSubjectAccessReview": 3,
     "AuthenticationTokenRequest": 3,
 }
-    "Deployment",
-    "Job",
-    "Service",
-    "PodDisruptionBudget",
-    "ResourceQuota",
-}  # sent along, without meaning
 
 
 class Unreadable(Exception):
