@@ -77,7 +77,7 @@ class GuardProcess:
         now_ns = time.monotonic_ns()
 
         def expired(progress: Progress) -> bool:
-            return progress.entry.expires_ns <= now_ns
+            return progress.entry.expires_ns <= now_ns and "undone" not in progress.steps
 
         for journal in self._journals():
             if any(expired(progress) for progress in journal.read().open_entries):

@@ -57,7 +57,7 @@ class SaturateGpu(Fault[SaturateArguments, SaturateBefore]):
     signature: ClassVar[Signature] = Signature(
         seen="no free share on schedulable Ready workers; 503 gpu_exhausted",
         where="pods' GPU limits against nodes' allocatable, POST /configure",
-        within_s=20.0,
+        within_s=10.0,
         gone_within_s=5.0,
     )
     arguments = SaturateArguments
