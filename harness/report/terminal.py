@@ -95,12 +95,12 @@ class TerminalView:
         if self._thread is not None:
             self._thread.join(2.0)
         try:
-            if self._live is None:
-                self._next_plain_ns = 0
+            self._next_plain_ns = 0
             self.tick()
-        finally:
             if self._live is not None:
                 self._live.stop()
+        except (OSError, ValueError):  # nobody is looking any more
+            return
 
     def tick(self) -> None:
         """Redraw now; off a terminal, print a line if the last one is 10 s old."""

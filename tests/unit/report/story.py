@@ -7,6 +7,7 @@ use it: the page is developed against it and the metrics are compared with the j
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
@@ -116,6 +117,11 @@ class Story:
     def tell(self, writer: str, event: Event) -> None:
         self.events.append((writer, event))
 
+    @cached_property
+    def told(self) -> tuple[Record | Second, ...]:
+        """Return `messages()`, made once."""
+        return tuple(self.messages())
+
     def records(self) -> Iterator[Record]:
         """Yield the events as their writers would number them."""
         numbers: dict[str, int] = {}
@@ -208,8 +214,9 @@ def run_info() -> RunInfo:
     )
 
 
+@cache
 def tell() -> Story:
-    """Play the toy once and return everything that was written down."""
+    """Play the toy once and return everything that was written down (nobody changes it)."""
     story = Story()
     _frame(story)
     _faults(story)

@@ -37,7 +37,7 @@ def step(seq: int, at_s: float, what: FaultStep, entry: str = "e1") -> Record:
 
 def test_the_state_adds_up_to_what_the_story_tells() -> None:
     story, state = tell(), LiveState(run_info())
-    for message in story.messages():
+    for message in story.told:
         state.absorb(message)
     seen = state.snapshot()
     assert seen.asked == len(story.attempts)

@@ -26,7 +26,7 @@ ROW = re.compile(
 
 def exposition(until_s: float = 1e9) -> str:
     state = LiveState(run_info())
-    for message in tell().messages():
+    for message in tell().told:
         if getattr(message, "event", None) is not None and message.event.at_ns > until_s * 1e9:  # type: ignore[union-attr]
             break
         state.absorb(message)
