@@ -28,6 +28,12 @@ def variables(sandbox: Sandbox) -> dict[str, str]:
         "MONGODB_NAME": settings.mongodb_name,
         "MONGODB_SELECTOR": settings.mongodb_selector,
         "MONGODB_SERVICE": settings.mongodb_name,
+        "BROKER_NAME": settings.broker_name,
+        "BROKER_SELECTOR": settings.broker_selector,
+        "PLAYER_NAME": settings.player_name,
+        "PLAYER_SELECTOR": settings.player_selector,
+        "MAX_WINDOWS": str(settings.max_windows or "unlimited"),
+        "HARNESS_SANDBOX_PID": str(sandbox.supervisor_pid),
     }
     place = _place(sandbox, settings.mongodb_name, settings.mongodb_port)
     login = f"{settings.mongodb_user}:{settings.mongodb_password}"
