@@ -4,6 +4,7 @@ Runs under gevent: everything that waits here lets other users run. The engine g
 this process dies, however it dies, the socket closes and the engine closes its windows and ends.
 """
 
+import logging
 import os
 import socket
 import subprocess
@@ -12,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import gevent
-from gevent.event import AsyncResult
+from gevent.event import AsyncResult, Event
 
 import harness
 from harness.errors import Exit, HarnessError
@@ -35,7 +36,7 @@ from harness.focus.seam import (
 
 START_S = 30.0
 END_S = 2.0
-FIRST_ASK = 1
+logger = logging.getLogger("harness.load")
 
 
 class EngineGone(HarnessError):
@@ -55,7 +56,7 @@ class EngineLink:
         self._asks: dict[int, AsyncResult] = {}
         self._number = 0
         self._ask = 0
-        self._begun = AsyncResult()
+        self._begun = Event()
         self._drained = AsyncResult()
         self._draining = False
         mine, theirs = socket.socketpair()
@@ -73,13 +74,11 @@ class EngineLink:
             )
         finally:
             theirs.close()
+        # Nothing here waits for the engine: Locust would not notice a stop that is asked for meanwhile. What users ask
+        # of it until it is up waits in the socket.
         self._reader = gevent.spawn(self._listen)
+        self._watchdog = gevent.spawn_later(START_S, self._look_at_start)
         self.send(begin)
-        try:
-            self._begun.get(timeout=START_S)
-        except gevent.Timeout as error:
-            self._process.kill()
-            raise EngineGone(f"the engine did not start within {START_S:g} s") from error
 
     @property
     def pid(self) -> int:
@@ -133,6 +132,7 @@ class EngineLink:
             self._process.kill()
             code = self._process.wait()
         self._reader.kill()
+        self._watchdog.kill()
         self._socket.close()
         return Exit(code) if code in set(Exit) else Exit.INTERNAL
 
@@ -153,13 +153,18 @@ class EngineLink:
         self._hear(told)
         match told:
             case Begun():
-                self._begun.set(told)
+                self._begun.set()
             case Drained():
                 self._drained.set(told)
             case Ended() if told.window in self._windows:
                 self._windows[told.window].set(told)
             case RecordingsFound() if told.ask in self._asks:
                 self._asks[told.ask].set(told)
+
+    def _look_at_start(self) -> None:
+        if not self._begun.ready():
+            logger.error("the engine did not start within %g s", START_S)
+            self._process.kill()  # the listener hears that and says so
 
     def _gone(self) -> None:
         self._draining = True
@@ -170,7 +175,7 @@ class EngineLink:
         error = EngineGone(f"the engine process ended by itself (exit code {code})")
         if code in set(Exit):
             error.code = Exit(code)
-        for waiting in (self._begun, *self._windows.values(), *self._asks.values()):
+        for waiting in (*self._windows.values(), *self._asks.values()):
             if not waiting.ready():
                 waiting.set_exception(error)
         self._lost(error)
