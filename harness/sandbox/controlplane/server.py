@@ -1,7 +1,7 @@
 """The control plane as one asyncio program: store, HTTPS front, housekeeping, and controllers where there are some.
 
 `serve` is what the supervisor's process and `python -m harness.sandbox.controlplane` run. It writes into the state
-directory: ca.pem, admin.json (url, token), kubeconfig, token and kubelet secrets. It refuses to listen on anything
+directory: ca.pem, admin.json (url, token), kubeconfig, keys and secrets, and the store's journal. It refuses to listen on anything
 but the address it is given.
 """
 
@@ -28,6 +28,7 @@ from harness.sandbox.controlplane.cells import seconds_of
 from harness.sandbox.controlplane.deletion import Options
 from harness.sandbox.controlplane.front import BODY_LIMIT, Front, measured
 from harness.sandbox.controlplane.identity import Tokens
+from harness.sandbox.controlplane.journal import Journal
 from harness.sandbox.controlplane.local import LocalApi
 from harness.sandbox.controlplane.quota import Keeper
 from harness.sandbox.controlplane.resources import BY_KEY
@@ -68,6 +69,7 @@ class ControlPlane:
         self.local = LocalApi(self.verbs, self.subresources)
         self.keeper = Keeper(self.store)
         secret = kubelet_seam.load_secret(plan.state)
+        self.journal = Journal(plan.state / "store.jsonl", self.store)
         self.front = Front(self.verbs, self.subresources, Rights(self.store), secret)
 
     async def keep_house(self) -> None:
@@ -100,12 +102,16 @@ class ControlPlane:
 
 
 def write_credentials(plan: Plan, tokens: Tokens) -> ssl.SSLContext:
-    """Make CA and certificate, write ca.pem, admin.json and kubeconfig; give the TLS context to serve with."""
-    ca = trustme.CA()
-    names = dict.fromkeys([plan.host, "127.0.0.1", "localhost", "kubernetes", "kubernetes.default.svc"])
+    """Make CA and certificate once, write ca.pem, admin.json and kubeconfig; give the TLS context to serve with."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    ca.issue_cert(*names).configure_cert(context)
-    ca.cert_pem.write_to_path(str(plan.state / "ca.pem"))
+    serving = plan.state / "serving.pem"
+    if not serving.exists() or not (plan.state / "ca.pem").exists():
+        ca = trustme.CA()
+        names = dict.fromkeys([plan.host, "127.0.0.1", "localhost", "kubernetes", "kubernetes.default.svc"])
+        issued = ca.issue_cert(*names)
+        _write(serving, (issued.private_key_and_cert_chain_pem.bytes()).decode())
+        ca.cert_pem.write_to_path(str(plan.state / "ca.pem"))
+    context.load_cert_chain(serving)
     url = f"https://{plan.host}:{plan.port}"
     _write(plan.state / "admin.json", json.dumps({"url": url, "token": tokens.admin_token}))
     config = {
@@ -136,6 +142,10 @@ async def serve(
     """Run a control plane until `stop` is set; call `ready` once it answers."""
     plane = ControlPlane(plan)
     tls = write_credentials(plan, plane.tokens)
+    known = plane.journal.load()
+    plane.journal.follow()
+    if known:
+        LOG.info("back with %d objects at version %d", known, plane.store.version)
     world.make(plane.verbs, plan.state / "ca.pem", plan.host, plan.port)
     if plan.world == "conformance":
         world.conformance_node(plane.verbs)
@@ -161,6 +171,7 @@ async def serve(
         with suppress(asyncio.CancelledError):
             await asyncio.gather(*tasks, return_exceptions=True)
         await runner.cleanup()
+        plane.journal.close()
 
 
 def _ended(task: "asyncio.Task[None]") -> None:

@@ -100,6 +100,11 @@ class Shelf:
         for listener in self.listeners:
             listener(change)
 
+    def restored(self, key: Key, record: Record) -> None:
+        """Take over an object from before the start."""
+        self.records[key] = record
+        self._keys = None
+
     @property
     def end(self) -> int:
         """The number the next change will have."""
@@ -164,6 +169,16 @@ class Store:
         record = self.encode(name, obj, self.version)
         shelf.took(Change(self.version, "MODIFIED" if before else "ADDED", key, record, before))
         return record
+
+    def restore(self, name: str, key: Key, obj: Obj, version: int) -> None:
+        """Put an object back as it was, without telling anybody; only before the store is used."""
+        self.shelves[name].restored(key, self.encode(name, obj, version))
+
+    def jump(self, version: int) -> None:
+        """Go on from a version; watches from before it are refused."""
+        self.version = version
+        for shelf in self.shelves.values():
+            shelf.oldest = shelf.version = version
 
     def encode(self, name: str, obj: Obj, version: int) -> Record:
         """Make a record of an object at a version (0: without one, as a dry run has it), without keeping it."""
