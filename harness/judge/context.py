@@ -92,12 +92,9 @@ def contexts(world: World, max_windows: int | None, sent_ns: Ints, done_ns: Ints
 
 def _down(world: World, name: str, sent_ns: Ints, done_ns: Ints) -> Ints:
     from_ns, to_ns = sent_ns - POLL_NS, done_ns + POLL_NS
-    down = _any(world.dependencies[name], DOWN, from_ns, to_ns)
-    if name == "focus_server":
-        down |= _any(world.focus_pods, DOWN, from_ns, to_ns)
-    if name == "mongodb":
-        down |= _any(world.mongodb_pods, DOWN, from_ns, to_ns)
-    return down
+    return _any(world.dependencies[name], DOWN, from_ns, to_ns) | _any(
+        world.ready_pods[name], DOWN, from_ns, to_ns
+    )
 
 
 def _any(seen: Seen, value: int, from_ns: Ints, to_ns: Ints) -> Ints:
@@ -145,11 +142,12 @@ def _suggests(limit: Limit, shares: Shares, down: tuple[str, ...], blind: tuple[
 
 
 def evidence(world: World, found: Circumstances, at_ns: int) -> tuple[str, ...]:
-    """Return the identities of the records that tell what held at `at_ns`."""
-    ids = [world.dependencies[name].evidence(at_ns) for name in found.down]
+    """Return the identities of the records that tell what held at `at_ns`, those that say `down` before the others."""
+    asked = [seen[name] for name in found.down for seen in (world.dependencies, world.ready_pods)]
+    down = [seen for seen in asked if seen.value(at_ns) == DOWN]
     if found.shares in (Shares.NONE, Shares.NONE_SCHEDULABLE):
-        ids.append(world.free_shares.evidence(at_ns))
-    return tuple(identity for identity in ids if identity)
+        down.append(world.free_shares)
+    return tuple(identity for seen in down or asked if (identity := seen.evidence(at_ns)))
 
 
 def interval(contexts_of: Contexts, chosen: NDArray[np.int64]) -> Interval:

@@ -80,6 +80,10 @@ class Seen:
     steps: Steps
     ids: tuple[str, ...]
 
+    def value(self, at_ns: int) -> int:
+        """Return the value at `at_ns`."""
+        return int(self.steps.at(ints([at_ns]))[0])
+
     def evidence(self, at_ns: int) -> str:
         """Return the identity of the record that tells the value at `at_ns`; empty if there is none."""
         index = int(self.steps.index(ints([at_ns]))[0])
@@ -154,14 +158,9 @@ class World:
         }
 
     @cached_property
-    def focus_pods(self) -> Seen:
-        """How many Focus Server pods are Ready; `UNKNOWN` before the first sight."""
-        return self._ready_pods("focus_server")
-
-    @cached_property
-    def mongodb_pods(self) -> Seen:
-        """How many MongoDB pods are Ready; `UNKNOWN` before the first sight."""
-        return self._ready_pods("mongodb")
+    def ready_pods(self) -> dict[str, Seen]:
+        """Per role that is also a dependency: how many of its pods are Ready; `UNKNOWN` before the first sight."""
+        return {role: self._ready_pods(role) for role in DEPENDENCIES}
 
     @cached_property
     def usable_workers(self) -> Seen:

@@ -67,7 +67,7 @@ class Probe:
         try:
             self.ask()
         except Exception as error:
-            detail = f"{type(error).__name__}: {error}".splitlines()[0]
+            detail = (f"{type(error).__name__}: {error}" if str(error) else repr(error)).splitlines()[0]
             if answered:
                 notebook.dependency(self.name, up=False, at_ns=asked_ns, detail=detail)
             else:

@@ -20,8 +20,8 @@ from harness.observe.reading import Reader
 from harness.observe.view import ClusterView
 from harness.target import Target
 
-STOP_S = 5.0
-"""How long `stop` waits for all threads together; a thread that hangs longer is a daemon and ends with the process."""
+STOP_S = 2.0
+"""How long `stop` waits for all threads together. A watch notices only when its connection ends; what it says later is dropped."""
 
 NO_CLUSTER = "the target has no cluster (`kube: none`)"
 CLUSTER_WATCHERS = ("nodes", "pods", "jobs", "services", "events", "kubernetes_api", LOGS)
