@@ -27,6 +27,7 @@ class _Side(asyncio.Protocol):
     def __init__(self) -> None:
         self.transport: asyncio.Transport | None = None
         self.other: _Side | None = None
+        self._early: list[bytes] = []
         self._has_ended = False
 
     @property
@@ -38,18 +39,26 @@ class _Side(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)  # uvloop's is one without saying so
         _no_delay(self.transport)
-        if self.other is None:
-            self.transport.pause_reading()
 
     def join(self, other: _Side) -> None:
         """Connect both sides and let bytes flow."""
         self.other, other.other = other, self
         for side in (self, other):
-            if side.transport is not None and not side.transport.is_closing():
-                side.transport.resume_reading()
+            if side._early:
+                side.data_received(b"".join(side._early))
+                side._early.clear()
+                if side.transport is not None and not side.transport.is_closing():
+                    side.transport.resume_reading()
+            if side._has_ended and not side.eof_received() and side.transport is not None:
+                side.transport.close()
 
     def data_received(self, data: bytes) -> None:
-        if (peer := self.peer) is not None:
+        if self.other is None:
+            # Pausing earlier than now would not do: a loop may begin to read after connection_made.
+            self._early.append(data)
+            if len(self._early) == 1 and self.transport is not None:
+                self.transport.pause_reading()
+        elif (peer := self.peer) is not None:
             peer.write(data)
 
     def eof_received(self) -> bool:
