@@ -15,7 +15,7 @@
   function drawing() {
     return Array.prototype.find.call(figure.querySelectorAll("svg.drawing"), function (svg) { return svg.getClientRects().length > 0; });
   }
-  function show(index) {
+  function show(index, y) {
     var svg = drawing();
     if (!svg || !rows.length) { return; }
     at = Math.max(0, Math.min(rows.length - 1, index));
@@ -35,7 +35,8 @@
     box.hidden = false;
     var scale = svg.clientWidth / svg.viewBox.baseVal.width, px = x * scale, wide = box.offsetWidth;
     box.style.left = Math.max(0, px + 14 + wide > figure.clientWidth ? px - wide - 14 : px + 14) + "px";
-    box.style.top = 40 * scale + "px";
+    var top = y === undefined ? 40 * scale : y - figure.getBoundingClientRect().top + 16;
+    box.style.top = Math.max(0, Math.min(top, figure.clientHeight - box.offsetHeight)) + "px";
   }
   function hide() {
     box.hidden = true;
@@ -47,7 +48,8 @@
     var area = svg.getBoundingClientRect(), x = (event.clientX - area.left) * svg.viewBox.baseVal.width / area.width;
     var s = (x - svg.dataset.left) / (svg.dataset.right - svg.dataset.left) * svg.dataset.end;
     if (s < 0 || s > +svg.dataset.end) { hide(); return; }
-    show(rows.findIndex(function (r) { return s < r[1]; }) < 0 ? rows.length - 1 : rows.findIndex(function (r) { return s < r[1]; }));
+    var found = rows.findIndex(function (r) { return s < r[1]; });
+    show(found < 0 ? rows.length - 1 : found, event.clientY);
   }
   figure.addEventListener("pointermove", point);
   figure.addEventListener("pointerdown", point);
