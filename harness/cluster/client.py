@@ -16,9 +16,9 @@ from kubernetes.client import ApiClient, Configuration
 
 from harness.cluster.errors import Conflict, Missing, ours, refusal
 from harness.cluster.kinds import KINDS, Object, uid_of
+from harness.cluster.place import Place, Reachable
 from harness.cluster.watch import Change, watch
 from harness.errors import AccessDenied, IdentityMismatch, TargetError
-from harness.target import Kubernetes, Target
 
 CONNECT_TIMEOUT_S = 3.0
 READ_TIMEOUT_S = 8.0
@@ -30,7 +30,7 @@ _PATCH = {
 }
 
 
-def connect(target: Target, *, check_identity: bool = True) -> "Cluster":
+def connect(target: Reachable, *, check_identity: bool = True) -> "Cluster":
     """Connect to the target's cluster, authenticated and recognised.
 
     Raises TargetError (`kube: none`, broken kubeconfig), Unreachable, AccessDenied, IdentityMismatch.
@@ -50,7 +50,7 @@ def connect(target: Target, *, check_identity: bool = True) -> "Cluster":
     return cluster
 
 
-def _client(kubernetes: Kubernetes, target_name: str) -> ApiClient:
+def _client(kubernetes: Place, target_name: str) -> ApiClient:
     settings = Configuration()
     settings.retries = urllib3.Retry(0, redirect=0)
     settings.connection_pool_maxsize = 8
@@ -67,7 +67,7 @@ def _client(kubernetes: Kubernetes, target_name: str) -> ApiClient:
 class Cluster:
     """One cluster; safe to use from several threads. `namespace` is the system's, `harness_namespace` ours."""
 
-    def __init__(self, client: ApiClient, kubernetes: Kubernetes) -> None:
+    def __init__(self, client: ApiClient, kubernetes: Place) -> None:
         self._client = client
         self.kubernetes = kubernetes
         self.namespace = kubernetes.namespace
