@@ -36,12 +36,22 @@ from harness.sandbox.surroundings import variables
 
 UP_WITHIN_S = 60.0
 POLL_S = 0.1
+
+
+def _chosen(_ctx: click.Context, _param: click.Parameter, name: str | None) -> str:
+    """The sandbox that is meant: the one named, else the default one, else the only one that runs."""
+    if name is not None:
+        return name
+    running = [one for one in sandbox_names() if is_running(one)]
+    return running[0] if len(running) == 1 else DEFAULT_NAME
+
+
 NAME = click.option(
     "--name",
-    default=DEFAULT_NAME,
-    show_default=True,
+    default=None,
+    callback=_chosen,
     envvar="HARNESS_SANDBOX",
-    help="Which sandbox; each has addresses and files of its own.",
+    help=f"Which sandbox: by default the only one that runs, else {DEFAULT_NAME!r}.",
 )
 
 
@@ -227,7 +237,7 @@ def status(name: str, form: str) -> None:
 
 
 _BROKER_WORDS = {
-    "none": "none: rabbitmq-server is not installed and no broker_url is set; everything else works",
+    "none": "none (rabbitmq-server is not installed, or broker=off, and broker_url is empty); all else works",
     "own": "RabbitMQ in a pod",
     "external": "outside of the sandbox (broker_url)",
 }

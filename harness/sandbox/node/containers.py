@@ -26,7 +26,7 @@ class Container(msgspec.Struct, frozen=True):
 
     def plays(self, role: str) -> bool:
         """Say whether `role` means this container: its role, or its pod's name."""
-        return role in (self.role, self.pod, f"{self.namespace}/{self.pod}")
+        return role.replace("_", "-") in (self.role, self.pod, f"{self.namespace}/{self.pod}")
 
 
 def write_containers(sandbox: Sandbox, node: str, containers: list[Container]) -> None:
