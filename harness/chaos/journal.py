@@ -20,6 +20,8 @@ from harness.errors import InjectionFailed, RecordUnusable
 
 SCHEMA = 1
 LOCK_POLL_S = 0.05
+TORN = b"~\n"
+"""Ends a torn line so that it can never be read as a complete one, even if only its newline was missing."""
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True, tag="journal", tag_field="line"):
@@ -137,7 +139,7 @@ class Journal:
             try:
                 size = os.fstat(descriptor).st_size
                 if size and os.pread(descriptor, 1, size - 1) != b"\n":
-                    data = b"\n" + data  # somebody died while writing: close the torn line off
+                    data = TORN + data  # somebody died while writing: close that line off, for good
                 if os.write(descriptor, data) != len(data):
                     raise OSError("no space left on device")
                 os.fsync(descriptor)
