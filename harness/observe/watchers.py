@@ -20,7 +20,7 @@ from harness.observe.reading import Reader
 from harness.observe.view import ClusterView
 from harness.target import Target
 
-STOP_S = 2.0
+STOP_S = 1.0
 """How long `stop` waits for all threads together. A watch notices only when its connection ends; what it says later is dropped."""
 
 NO_CLUSTER = "the target has no cluster (`kube: none`)"
