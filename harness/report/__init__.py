@@ -4,9 +4,10 @@ Reads findings, the run's facts and live messages. Concludes nothing of its own:
 judge, or is a plain sum of live messages.
 """
 
-from harness.report.live import LiveState, Snapshot
+from harness.report.live import LiveState
 from harness.report.page import render_page, write_page
 from harness.report.prometheus import MetricsServer, serve_metrics
+from harness.report.snapshot import Snapshot
 from harness.report.terminal import TerminalView
 from harness.report.text import junit_xml, markdown_summary, print_verdict, summary_text, write_junit
 

@@ -2,11 +2,11 @@
 
 The conductor feeds one `LiveState` with every message of the live path; the terminal view and `/metrics` read snapshots of
 it. Pure of I/O and of time: an instant is always the one an event carries. The live path may lose messages, so absolute
-values (`LoadState`, `SlotsSeen`) are preferred to counted ones, and what got lost is counted.
+values (`LoadState`, `SlotsSeen`) are preferred to counted ones, and what got lost is counted. What gates and findings also
+say (refusals, frames, broken streams) is counted by their own definitions, in `harness.measures`.
 """
 
 import threading
-from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -16,6 +16,7 @@ from harness.clock import SECOND_NS
 from harness.history.events import (
     DependencySeen,
     Drift,
+    Event,
     ExperimentEnded,
     FaultChanged,
     FaultStep,
@@ -37,132 +38,28 @@ from harness.history.events import (
     WindowClosed,
     WindowReady,
 )
-from harness.history.live import LATENCY_BOUNDS_S, AttemptCount, Second
+from harness.history.live import AttemptCount, Second
 from harness.history.run import RunInfo
 from harness.history.samples import ACCEPTED, FRAMES
+from harness.measures.catalogue import BY_NAME
+from harness.measures.portion import CONFIGURE, Portion, of_record, of_second
+from harness.report.snapshot import Headline, Histogram, LiveFault, Snapshot
 
-CONFIGURE: Final = "configure"
 CREATE_OUTCOMES: Final = frozenset({ACCEPTED, *(str(outcome) for outcome in Outcome)})
 OTHER: Final = "other"
 LABEL_CAP: Final = 64
 """No label grows beyond this many values; further ones are counted under `other`."""
 HEADLINES_KEPT: Final = 12
 
+_OF_SECONDS: Final = ("creates", "accepted", "refusals", "frames", "bytes")
+"""The measures that a second of samples adds to."""
+_OF_EVENTS: Final[dict[type[Event], tuple[str, ...]]] = {
+    WindowClosed: ("windows", "streams_broken"),
+    LeftoverSeen: ("leftovers",),
+    Drift: ("drift",),
+}
+"""The measures that an event adds to."""
 _LIFE: Final = {step: number for number, step in enumerate(FaultStep)}
-
-
-@dataclass(frozen=True, slots=True)
-class Histogram:
-    """Counts per bucket of LATENCY_BOUNDS_S (not cumulative, one more for the rest) and the sum in seconds."""
-
-    counts: tuple[int, ...] = (0,) * (len(LATENCY_BOUNDS_S) + 1)
-    sum_s: float = 0.0
-
-    @property
-    def count(self) -> int:
-        """Return how many values were observed."""
-        return sum(self.counts)
-
-    def with_value(self, value_s: float) -> "Histogram":
-        """Return the histogram with one more value, in seconds."""
-        counts = list(self.counts)
-        counts[bisect_left(LATENCY_BOUNDS_S, value_s)] += 1
-        return Histogram(tuple(counts), self.sum_s + value_s)
-
-    def merged(self, counts: tuple[int, ...], sum_s: float) -> "Histogram":
-        """Return the histogram with another one's counts added."""
-        both = tuple(a + b for a, b in zip(self.counts, counts, strict=True))
-        return Histogram(both, self.sum_s + sum_s)
-
-
-@dataclass(frozen=True, slots=True)
-class LiveFault:
-    """One undo entry as far as the live path has told its life."""
-
-    entry: str
-    fault: str
-    experiment: str
-    step: FaultStep
-    target: str = ""
-    injected_ns: int | None = None
-    undone_ns: int | None = None
-    held: bool = True
-
-    @property
-    def active(self) -> bool:
-        """Tell whether the fault is in the world: injected, not undone, and not ended by somebody else."""
-        return self.injected_ns is not None and self.undone_ns is None and self.held
-
-
-@dataclass(frozen=True, slots=True)
-class Headline:
-    """One line worth a person's eye: when, how bad (info, warning or error), what."""
-
-    at_ns: int
-    level: str
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """Everything terminal and metrics show, at one moment. `None` and missing keys mean: never heard of."""
-
-    run: RunInfo | None
-    phase: Phase | None
-    step: str
-    last_ns: int
-    ended: str
-    creates: Mapping[str, int]
-    requests: Mapping[str, Histogram]
-    closed: Mapping[str, int]
-    ready: Histogram
-    first_frame: Histogram
-    frames: int
-    rows: int
-    stream_bytes: int
-    frame_lag_max_ns: int | None
-    loads: Mapping[str, LoadState]
-    slots: SlotsSeen | None
-    shares: SharesSeen | None
-    faults: tuple[LiveFault, ...]
-    watchers: Mapping[str, bool]
-    dependencies: Mapping[str, bool]
-    notes: Mapping[str, int]
-    drift: int
-    leftovers: int
-    lost: int
-    headlines: tuple[Headline, ...]
-
-    @property
-    def refused(self) -> int:
-        """Return how many creates were answered 503."""
-        return self.creates.get(Outcome.UNAVAILABLE_503, 0)
-
-    @property
-    def asked(self) -> int:
-        """Return how many creates ended, whatever their outcome."""
-        return sum(self.creates.values())
-
-    @property
-    def max_windows(self) -> int | None:
-        """Return the admission limit, or None where there is none or it is not known."""
-        return self.run.max_windows if self.run else None
-
-    @property
-    def open_windows(self) -> dict[str, int]:
-        """Return the open windows by source, only for the sources that have spoken."""
-        counts: dict[str, int] = {}
-        if self.loads:
-            counts["streams"] = sum(load.streams_open for load in self.loads.values())
-        if self.slots is not None:
-            counts["pods"] = self.slots.running_pods
-            counts["slots"] = self.slots.slots
-        return counts
-
-    @property
-    def active_faults(self) -> tuple[LiveFault, ...]:
-        """Return the faults that are in the world now."""
-        return tuple(fault for fault in self.faults if fault.active)
 
 
 @dataclass(slots=True)
@@ -171,6 +68,11 @@ class _Heard:
 
     highest: int = 0
     arrived: int = 0
+
+
+def _nothing_measured() -> dict[str, Any]:
+    names = (*_OF_SECONDS, *(name for names in _OF_EVENTS.values() for name in names))
+    return {name: BY_NAME[name].start() for name in names}
 
 
 @dataclass(slots=True)
@@ -186,9 +88,8 @@ class _Sums:
     closed: dict[str, int] = field(default_factory=dict)
     ready: Histogram = field(default_factory=Histogram)
     first_frame: Histogram = field(default_factory=Histogram)
-    frames: int = 0
+    measured: dict[str, Any] = field(default_factory=_nothing_measured)
     rows: int = 0
-    stream_bytes: int = 0
     lags: dict[str, int] = field(default_factory=dict)
     loads: dict[str, LoadState] = field(default_factory=dict)
     slots: SlotsSeen | None = None
@@ -198,8 +99,6 @@ class _Sums:
     dependencies: dict[str, bool] = field(default_factory=dict)
     nodes: dict[str, tuple[str, bool]] = field(default_factory=dict)
     notes: dict[str, int] = field(default_factory=dict)
-    drift: int = 0
-    leftovers: int = 0
 
 
 class LiveState:
@@ -248,6 +147,8 @@ class LiveState:
             heard.arrived += 1
             event = message.event
             self._sums.last_ns = max(self._sums.last_ns, event.at_ns)
+            if measures := _OF_EVENTS.get(type(event)):
+                self._measure(measures, of_record(message))
             taker = self._takers.get(type(event))
             if taker is not None:
                 taker(message.writer, event)
@@ -267,9 +168,10 @@ class LiveState:
                 closed=dict(sums.closed),
                 ready=sums.ready,
                 first_frame=sums.first_frame,
-                frames=sums.frames,
+                measured={
+                    name: int(BY_NAME[name].result(state).value or 0) for name, state in sums.measured.items()
+                },
                 rows=sums.rows,
-                stream_bytes=sums.stream_bytes,
                 frame_lag_max_ns=max(sums.lags.values()) if sums.lags else None,
                 loads=dict(sums.loads),
                 slots=sums.slots,
@@ -278,22 +180,24 @@ class LiveState:
                 watchers=dict(sums.watchers),
                 dependencies=dict(sums.dependencies),
                 notes=dict(sums.notes),
-                drift=sums.drift,
-                leftovers=sums.leftovers,
                 lost=sum(heard.highest - heard.arrived for heard in self._heard.values()),
                 headlines=tuple(self._headlines),
             )
 
     # --- samples ---------------------------------------------------------------------------------
 
+    def _measure(self, names: tuple[str, ...], portion: Portion) -> None:
+        measured = self._sums.measured
+        for name in names:
+            measured[name] = BY_NAME[name].step(measured[name], portion)
+
     def _second(self, second: Second) -> None:
         sums = self._sums
+        self._measure(_OF_SECONDS, of_second(second))
         for attempts in second.attempts:
             self._attempts(attempts)
         if second.sample == FRAMES.name:
-            sums.frames += second.frames
             sums.rows += second.rows
-            sums.stream_bytes += second.bytes
             sums.lags[second.writer] = second.lag_max_ns
 
     def _attempts(self, attempts: AttemptCount) -> None:
@@ -344,7 +248,6 @@ class LiveState:
         self._headline(event.at_ns, "warning", text)
 
     def _drift(self, writer: str, event: Drift) -> None:
-        self._sums.drift += 1
         self._headline(event.at_ns, "info", f"drift: {event.quirk}")
 
     def _load_state(self, writer: str, event: LoadState) -> None:
@@ -413,7 +316,6 @@ class LiveState:
         self._sums.slots = event
 
     def _leftover_seen(self, writer: str, event: LeftoverSeen) -> None:
-        self._sums.leftovers += 1
         self._headline(event.at_ns, "warning", f"left over: {event.object_kind} {event.name}")
 
 

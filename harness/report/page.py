@@ -19,14 +19,15 @@ from harness.errors import RecordUnusable
 from harness.history.run import RunInfo
 from harness.judge.findings import Disagreement, Findings, RefusalGroup, Status
 from harness.report import sentences, words
+from harness.report.bins import Bin, bin_size_s, bins_of
 from harness.report.sentences import Occurrence
 from harness.report.strips import strips_of
-from harness.report.timeline import Bin, bin_size_s, bins_of, draw
+from harness.report.timeline import draw
 
 REPORT_FILE: Final = "report.html"
 WIDE: Final = 1080.0
 NARROW: Final = 380.0
-TABLE_ROWS: Final = 400.0
+TABLE_ROWS: Final = 200.0
 
 Item = TypeVar("Item")
 
@@ -92,6 +93,7 @@ def shown(folder: Path) -> str:
 
 def render_page(findings: Findings, run: RunInfo, folder: str) -> str:
     """Return the page; `folder` is the run's folder as the commands on the page should name it."""
+    wide = draw(findings, WIDE)
     return (
         _templates()
         .get_template("report.html")
@@ -108,9 +110,9 @@ def render_page(findings: Findings, run: RunInfo, folder: str) -> str:
                 sentences.sentence(one) for one in findings.verdict.reasons if one != findings.verdict.reason
             ],
             reasons=reasons(findings),
-            drawings=[(name, draw(findings, width)) for name, width in (("wide", WIDE), ("narrow", NARROW))],
+            drawings=(("wide", wide), ("narrow", draw(findings, NARROW))),
             bins=bins_of(findings, bin_size_s(float(len(findings.seconds)), TABLE_ROWS)),
-            hover=hover(findings),
+            hover=hover(findings, wide.bin_s) if wide else [],
             strips=strips_of(findings),
             endings=endings(findings.windows.outcomes),
             commands=commands(run, folder),
@@ -238,10 +240,9 @@ def others(outcomes: dict[str, int]) -> int:
     return sum(count for name, count in outcomes.items() if name not in ("accepted", "unavailable_503"))
 
 
-def hover(findings: Findings) -> list[list[object]]:
-    """Return what the read-out shows, one compact row per bin of the wide drawing."""
-    end_s = max(findings.run.duration_s, float(len(findings.seconds)))
-    return [_row(one) for one in bins_of(findings, bin_size_s(end_s, WIDE))]
+def hover(findings: Findings, size_s: int) -> list[list[object]]:
+    """Return what the read-out shows, one compact row per bin of `size_s` seconds."""
+    return [_row(one) for one in bins_of(findings, size_s)]
 
 
 def _row(one: Bin) -> list[object]:

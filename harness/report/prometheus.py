@@ -28,7 +28,8 @@ from harness.errors import InputError
 from harness.history.events import Outcome, Phase
 from harness.history.live import LATENCY_BOUNDS_S
 from harness.history.samples import ACCEPTED
-from harness.report.live import Histogram, LiveState, Snapshot
+from harness.report.live import LiveState
+from harness.report.snapshot import Histogram, Snapshot
 
 LOOPBACK = "127.0.0.1"
 
@@ -207,6 +208,10 @@ FAMILIES: tuple[Family | Distribution | RunFacts, ...] = (
         "harness_first_frame_seconds", (), "From the 200 to the first frame of the window's own job.",
         lambda s: (((), s.first_frame),),
     ),
+    Family(
+        "harness_streams_broken_total", "counter", (),
+        "Windows whose stream broke, before or after its first frame.", lambda s: _one(s.measured["streams_broken"]),
+    ),
     Family("harness_frames_total", "counter", (), "gRPC messages received.", lambda s: _one(s.frames)),
     Family("harness_stream_rows_total", "counter", (), "Spectrogram rows received.", lambda s: _one(s.rows)),
     Family(
@@ -249,11 +254,11 @@ FAMILIES: tuple[Family | Distribution | RunFacts, ...] = (
     ),
     Family(
         "harness_drift_total", "counter", (), "Tolerated departures from the contract, each counted once.",
-        lambda s: _one(s.drift),
+        lambda s: _one(s.measured["drift"]),
     ),
     Family(
         "harness_leftovers_total", "counter", (), "Objects found that should have been gone.",
-        lambda s: _one(s.leftovers),
+        lambda s: _one(s.measured["leftovers"]),
     ),
     Family(
         "harness_live_messages_lost_total", "counter", (),

@@ -17,7 +17,8 @@ from rich.text import Text
 
 from harness.clock import SECOND_NS, Clock, seconds
 from harness.history.events import FaultStep, Phase
-from harness.report.live import Headline, LiveFault, LiveState, Snapshot
+from harness.report.live import LiveState
+from harness.report.snapshot import Headline, LiveFault, Snapshot
 
 REDRAW_S: Final = 0.25
 PLAIN_EVERY_S: Final = 10.0
@@ -210,8 +211,8 @@ class TerminalView:
         top = max(limit or 0, count, 1)
         filled = round(bar_wide * count / top)
         full = limit is not None and count >= limit
-        row.append("█" * filled, "red3" if full else "dark_cyan")
-        row.append("░" * (bar_wide - filled), "grey42")
+        row.append("▇" * filled, "red3" if full else "dark_cyan")
+        row.append("▁" * (bar_wide - filled), "grey42")
         row.append(f" {count}", "bold")
         row.append(f" of {limit}" if limit else f", {_limit_text(snapshot)}")
         if full:
@@ -220,18 +221,18 @@ class TerminalView:
         by_source = ", ".join(f"{name} {value}" for name, value in counts.items())
         opening = sum(load.opening for load in snapshot.loads.values())
         wanted = sum(load.wanted for load in snapshot.loads.values())
-        more = f"; {opening} opening, {wanted} wanted" if snapshot.loads else ""
+        more = f"; {f'{opening} opening, ' if opening else ''}want {wanted}" if snapshot.loads else ""
         recent = _spark(list(self._per_second)[-bar_wide:], top)
-        past = _label("").append(f"{recent:>{bar_wide}}", "dark_cyan").append(" last minutes", "grey62")
+        past = _label("").append(f"{recent:>{bar_wide}}", "grey50").append(f" last {bar_wide} s", "grey62")
         return [row, past, _label("").append(by_source + more, "grey62")]
 
     def _creates(self, snapshot: Snapshot) -> Text:
         rates = self._rates()
         row = _label("creates").append(f"{rates.asked:.1f}/s", "bold")
-        row.append(f", {snapshot.creates.get('accepted', 0)} accepted, ")
+        row.append(f", {snapshot.accepted} accepted, ")
         row.append(f"503s {snapshot.refused}", "bold red3" if snapshot.refused else "")
         row.append(f" ({rates.refused:.1f}/s)")
-        others = snapshot.asked - snapshot.refused - snapshot.creates.get("accepted", 0)
+        others = snapshot.asked - snapshot.refused - snapshot.accepted
         return row.append(f", {others} ended otherwise", "yellow") if others else row
 
     def _streams(self, snapshot: Snapshot) -> Text:
@@ -241,7 +242,7 @@ class TerminalView:
         row.append(f"{snapshot.frames:,} frames, {snapshot.stream_bytes / 1e6:,.1f} MB")
         if snapshot.frame_lag_max_ns is not None:
             row.append(f", worst lag {snapshot.frame_lag_max_ns / 1e6:.0f} ms")
-        broken = snapshot.closed.get("stream_broken", 0)
+        broken = snapshot.measured["streams_broken"]
         return row.append(f", {broken} broken", "yellow") if broken else row
 
     def _faults(self, snapshot: Snapshot, now_ns: int) -> list[Text]:

@@ -4,18 +4,16 @@ Phases, faults, blind spots, open windows against MaxWindows, creates per second
 function of the findings and a width. Long runs are drawn in bins of several seconds, and a bin keeps its worst second.
 """
 
-import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from harness.clock import SECOND_NS
-from harness.judge.findings import Findings, Second
+from harness.judge.findings import Findings
 from harness.report import words
+from harness.report.axes import LEFT, RIGHT, Axis, Mark, Scale, area, band, steps
+from harness.report.bins import Bin, bin_size_s, bins_of
 from harness.report.sentences import Occurrence, occurrences
 
-LEFT: Final = 40.0
-RIGHT: Final = 12.0
 CHARACTER: Final = 6.4
 """Width of a character of the drawing's small text, in its own units; generous, so that labels do not touch."""
 BIN_PX: Final = 2.2
@@ -32,14 +30,6 @@ class Box:
     label: str
     title: str
     row: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """A tick on an axis."""
-
-    at: float
-    label: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,82 +101,14 @@ class Timeline:
     end_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Bin:
-    """One or more seconds as the read-out and the table show them."""
-
-    from_s: int
-    to_s: int
-    phase: str
-    certain: int
-    possible: int
-    streams: int | None
-    pods: int | None
-    slots: int | None
-    creates: int
-    accepted: int
-    refused: int
-    free: int | None
-    free_schedulable: int | None
-    faults: tuple[str, ...]
-    blind: tuple[str, ...]
-
-
-def bins_of(findings: Findings, size_s: int) -> tuple[Bin, ...]:
-    """Return the seconds in bins of `size_s`; a bin sums its creates and keeps its worst of everything else."""
-    happened = occurrences(findings)
-    groups: dict[int, list[Second]] = {}
-    for second in findings.seconds:
-        groups.setdefault(second.at_s // size_s, []).append(second)
-    return tuple(_bin(number * size_s, size_s, group, happened) for number, group in sorted(groups.items()))
-
-
-def _bin(from_s: int, size_s: int, group: list[Second], happened: Sequence[Occurrence]) -> Bin:
-    to_s = min(from_s + size_s, group[-1].at_s + 1)
-    held = tuple(
-        one.experiment
-        for one in happened
-        if one.injected_ns is not None
-        and one.injected_ns < to_s * SECOND_NS
-        and (one.undone_ns is None or one.undone_ns > from_s * SECOND_NS)
-    )
-    return Bin(
-        from_s=from_s,
-        to_s=to_s,
-        phase=group[0].phase.value,
-        certain=min(s.open.certain for s in group),
-        possible=max(s.open.possible for s in group),
-        streams=_worst(max, (s.streams for s in group)),
-        pods=_worst(max, (s.pods for s in group)),
-        slots=_worst(max, (s.slots for s in group)),
-        creates=sum(s.creates for s in group),
-        accepted=sum(s.outcomes.get("accepted", 0) for s in group),
-        refused=sum(s.refused_503 for s in group),
-        free=_worst(min, (s.free_shares for s in group)),
-        free_schedulable=_worst(min, (s.free_schedulable for s in group)),
-        faults=tuple(dict.fromkeys(held)),
-        blind=tuple(dict.fromkeys(watcher for s in group for watcher in s.blind)),
-    )
-
-
-def _worst(pick: Callable[[list[int]], int], values: Iterable[int | None]) -> int | None:
-    known = [value for value in values if value is not None]
-    return pick(known) if known else None
-
-
-def bin_size_s(end_s: float, width: float) -> int:
-    """Return how many seconds a bin must hold so that it can be seen at this width."""
-    most = max(1.0, (width - LEFT - RIGHT) / BIN_PX)
-    return next((size for size in (1, 2, 5, 10, 15, 30, 60, 120, 300) if end_s / size <= most), 600)
-
-
 def draw(findings: Findings, width: float) -> Timeline | None:
     """Return the timeline at `width`, or None when the run has no seconds."""
     if not findings.seconds:
         return None
     end_s = max(findings.run.duration_s, float(findings.seconds[-1].at_s + 1))
-    axis = _Axis(width, end_s)
-    bins = bins_of(findings, bin_size_s(end_s, width))
+    axis = Axis(width, end_s)
+    size_s = bin_size_s(end_s, (width - LEFT - RIGHT) / BIN_PX)
+    bins = bins_of(findings, size_s)
     faults, rows = _faults(findings, axis)
     gaps = _gaps(findings, axis)
     top = 18.0
@@ -216,34 +138,13 @@ def draw(findings: Findings, width: float) -> Timeline | None:
         plots=tuple(plots),
         ticks=axis.ticks(),
         axis_y=axis_y,
-        bin_s=bin_size_s(end_s, width),
+        bin_s=size_s,
         max_windows=findings.open_windows.max_windows,
         end_s=end_s,
     )
 
 
-class _Axis:
-    """The time axis: seconds to x."""
-
-    def __init__(self, width: float, end_s: float) -> None:
-        self.left, self.right, self.end_s = LEFT, width - RIGHT, end_s
-
-    def x(self, at_s: float) -> float:
-        share = min(1.0, max(0.0, at_s / self.end_s))
-        return round(self.left + share * (self.right - self.left), 1)
-
-    def x_ns(self, at_ns: int) -> float:
-        return self.x(at_ns / SECOND_NS)
-
-    def ticks(self) -> tuple[Mark, ...]:
-        room = max(2.0, (self.right - self.left) / 62)
-        steps = (1, 2, 5, 10, 15, 20, 30, 60, 120, 300, 600, 900, 1800, 3600)
-        step = next((step for step in steps if self.end_s / step <= room), 7200)
-        marks = [Mark(self.x(at), words.clock_time(at)) for at in range(0, math.ceil(self.end_s), step)]
-        return tuple(mark for mark in marks if mark.at <= self.right)
-
-
-def _phases(findings: Findings, axis: _Axis) -> tuple[Box, ...]:
+def _phases(findings: Findings, axis: Axis) -> tuple[Box, ...]:
     boxes = []
     for one in findings.phases:
         x, end = axis.x_ns(one.from_ns), axis.x_ns(one.to_ns)
@@ -255,7 +156,7 @@ def _phases(findings: Findings, axis: _Axis) -> tuple[Box, ...]:
     return tuple(boxes)
 
 
-def _faults(findings: Findings, axis: _Axis) -> tuple[tuple[FaultBand, ...], int]:
+def _faults(findings: Findings, axis: Axis) -> tuple[tuple[FaultBand, ...], int]:
     taken: list[float] = []
     bands = []
     for one in occurrences(findings):
@@ -297,7 +198,7 @@ def _fault_title(one: Occurrence) -> str:
     return text + (f", way back {words.span(one.recovery_s)}" if one.recovery_s is not None else "")
 
 
-def _gaps(findings: Findings, axis: _Axis) -> tuple[Box, ...]:
+def _gaps(findings: Findings, axis: Axis) -> tuple[Box, ...]:
     boxes = []
     for gap in findings.gaps:
         x, end = axis.x_ns(gap.from_ns), axis.x_ns(gap.to_ns)
@@ -307,15 +208,15 @@ def _gaps(findings: Findings, axis: _Axis) -> tuple[Box, ...]:
     return tuple(boxes)
 
 
-def _windows(findings: Findings, axis: _Axis, bins: Sequence[Bin], top: float, height: float) -> Plot:
+def _windows(findings: Findings, axis: Axis, bins: Sequence[Bin], top: float, height: float) -> Plot:
     limit = findings.open_windows.max_windows
     highest = max([limit or 0, 1, *(one.possible for one in bins), *(one.slots or 0 for one in bins)])
-    scale = _Scale(highest * 1.08, top, height)
+    scale = Scale(highest * 1.08, top, height)
     paths = [
-        ("band", _band(axis, bins, scale)),
-        ("streams", _steps(axis, bins, scale, [one.streams for one in bins])),
-        ("pods", _steps(axis, bins, scale, [one.pods for one in bins])),
-        ("slots", _steps(axis, bins, scale, [one.slots for one in bins])),
+        ("band", band(axis, bins, scale)),
+        ("streams", steps(axis, bins, scale, [one.streams for one in bins])),
+        ("pods", steps(axis, bins, scale, [one.pods for one in bins])),
+        ("slots", steps(axis, bins, scale, [one.slots for one in bins])),
     ]
     return Plot(
         "Open windows",
@@ -327,9 +228,9 @@ def _windows(findings: Findings, axis: _Axis, bins: Sequence[Bin], top: float, h
     )
 
 
-def _creates(axis: _Axis, bins: Sequence[Bin], top: float, height: float) -> Plot:
+def _creates(axis: Axis, bins: Sequence[Bin], top: float, height: float) -> Plot:
     highest = max([1.0, *(one.creates / (one.to_s - one.from_s) for one in bins)])
-    scale = _Scale(highest * 1.05, top, height)
+    scale = Scale(highest * 1.05, top, height)
     bars = []
     for one in bins:
         if not one.creates:
@@ -350,70 +251,11 @@ def _creates(axis: _Axis, bins: Sequence[Bin], top: float, height: float) -> Plo
     return Plot("Creates per second", top, height, scale.marks(3), (), tuple(bars))
 
 
-def _shares(axis: _Axis, bins: Sequence[Bin], top: float, height: float) -> Plot | None:
+def _shares(axis: Axis, bins: Sequence[Bin], top: float, height: float) -> Plot | None:
     known = [one.free for one in bins if one.free is not None]
     if not known:
         return None
-    scale = _Scale(max(1, *known) * 1.08, top, height)
-    free = _steps(axis, bins, scale, [one.free for one in bins])
-    usable = _area(axis, bins, scale, [one.free_schedulable for one in bins])
+    scale = Scale(max(1, *known) * 1.08, top, height)
+    free = steps(axis, bins, scale, [one.free for one in bins])
+    usable = area(axis, bins, scale, [one.free_schedulable for one in bins])
     return Plot("Free GPU shares", top, height, scale.marks(2), (("usable", usable), ("free", free)))
-
-
-class _Scale:
-    """A y axis from 0 at the bottom to `highest` at the top."""
-
-    def __init__(self, highest: float, top: float, height: float) -> None:
-        self.highest, self.top, self.height = highest, top, height
-
-    def y(self, value: float) -> float:
-        return round(self.top + self.height - self.size(value), 1)
-
-    def size(self, value: float) -> float:
-        return round(self.height * min(1.0, value / self.highest), 1)
-
-    def marks(self, about: int) -> tuple[Mark, ...]:
-        rough = self.highest / about
-        power = 10.0 ** math.floor(math.log10(rough)) if rough > 0 else 1.0
-        step = max(1.0, next(n * power for n in (5, 2, 1) if n * power <= rough))
-        count = int(self.highest // step)
-        return tuple(Mark(self.y(n * step), words.number(n * step)) for n in range(count + 1))
-
-
-def _runs(values: Sequence[int | None]) -> list[list[int]]:
-    """Return stretches of indices whose value is known: what is not known leaves a hole in the line."""
-    runs: list[list[int]] = []
-    for index, value in enumerate(values):
-        if value is None:
-            continue
-        if runs and runs[-1][-1] == index - 1:
-            runs[-1].append(index)
-        else:
-            runs.append([index])
-    return runs
-
-
-def _steps(axis: _Axis, bins: Sequence[Bin], scale: _Scale, values: Sequence[int | None]) -> str:
-    parts = []
-    for run in _runs(values):
-        parts.append(f"M{axis.x(bins[run[0]].from_s):g} {scale.y(values[run[0]] or 0):g}")
-        parts += [f"V{scale.y(values[index] or 0):g}H{axis.x(bins[index].to_s):g}" for index in run]
-    return "".join(parts)
-
-
-def _area(axis: _Axis, bins: Sequence[Bin], scale: _Scale, values: Sequence[int | None]) -> str:
-    parts = []
-    for run in _runs(values):
-        parts.append(f"M{axis.x(bins[run[0]].from_s):g} {scale.y(0):g}")
-        parts += [f"V{scale.y(values[index] or 0):g}H{axis.x(bins[index].to_s):g}" for index in run]
-        parts.append(f"V{scale.y(0):g}Z")
-    return "".join(parts)
-
-
-def _band(axis: _Axis, bins: Sequence[Bin], scale: _Scale) -> str:
-    if not bins:
-        return ""
-    there = [f"M{axis.x(bins[0].from_s):g} {scale.y(bins[0].possible):g}"]
-    there += [f"V{scale.y(one.possible):g}H{axis.x(one.to_s):g}" for one in bins]
-    back = [f"V{scale.y(one.certain):g}H{axis.x(one.from_s):g}" for one in reversed(bins)]
-    return "".join([*there, *back, "Z"])

@@ -1,11 +1,16 @@
 """Two ways to the same numbers: what the live path adds up to is what the judge finds in the record."""
 
+from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry
 from story import run_info, tell
 
+from harness.history.reader import read_history
+from harness.history.samples import ATTEMPTS, FRAMES
 from harness.judge.findings import Findings
+from harness.measures.catalogue import BY_NAME
+from harness.measures.portion import of_records, of_samples
 from harness.report import LiveState, Snapshot
 from harness.report.prometheus import registry_of
 
@@ -65,6 +70,19 @@ def test_open_windows_by_source_agree_second_by_second(
             }
             compared += 1
     assert compared > 150
+
+
+def test_live_sums_are_what_the_measures_say_of_the_files(
+    findings: Findings, both: tuple[Findings, CollectorRegistry, Snapshot], tmp_path: Path
+) -> None:
+    history = read_history(tell().write(tmp_path / "run") / "history")
+    attempts = history.samples[ATTEMPTS.name]
+    samples = of_samples(attempts, attempts.rows, history.samples[FRAMES.name].rows)
+    assert both[2].measured["refusals"] > 0
+    for name, live in both[2].measured.items():
+        measure = BY_NAME[name]
+        state = measure.step(measure.step(measure.start(), samples), of_records(history.events))
+        assert live == (measure.result(state).value or 0), name
 
 
 def test_faults_that_the_judge_saw_undone_are_not_active(

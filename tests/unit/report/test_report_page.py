@@ -26,9 +26,10 @@ from harness.judge.findings import (
     WindowsFound,
 )
 from harness.report import words
+from harness.report.bins import bins_of
 from harness.report.page import reasons, render_page, shown, write_page
 from harness.report.sentences import fault_sentence, lead, occurrences
-from harness.report.timeline import bins_of, draw
+from harness.report.timeline import draw
 
 VOID = {"meta", "link", "br", "wbr"}
 HOSTILE = "</script><script>alert(1)</script>&\"'<b>"
