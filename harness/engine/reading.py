@@ -20,6 +20,12 @@ from harness.history.events import Outcome
 
 SILENCE_S = 5.0  # a live stream without a frame for this long is worth a word in the record
 LAST_RESORT_S = 60.0
+WORST_FIRST = (
+    Outcome.STREAM_BROKEN,
+    Outcome.STREAM_BROKEN_BEFORE_DATA,
+    Outcome.STREAM_NO_FRAME,
+    Outcome.COMPLETE,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +78,7 @@ class Reading:
             for stream in range(response.streams)
         ]
         self._frames_of = [0] * response.streams
-        self._ends: dict[int, Verdict] = {}
+        self._ends: dict[int, StreamEnd] = {}
         self._last_ns = 0
         self.frames = 0
         self.rows = 0
@@ -155,14 +161,15 @@ class Reading:
 
     def _ended(self, stream: int, end: StreamEnd) -> None:
         """One stream was ended by the other side: for a live window that is the end of all of them."""
-        outcome = stream_end(end.code, end.detail, live=self._live, frames=self.frames)
-        self._ends[stream] = Verdict(outcome, f"stream {stream}: {end}")
-        if self._live or outcome is Outcome.STREAM_BROKEN:
-            self._decide(self._ends[stream])
-        elif len(self._ends) == self._response.streams:
-            # Judged again now that all have ended: a stream that ended first may have had nothing yet.
-            outcome = stream_end(end.code, end.detail, live=False, frames=self.frames)
-            self._decide(Verdict(outcome, "; ".join([str(end), *self._oddities()])))
+        self._ends[stream] = end
+        if self._live or len(self._ends) == self._response.streams:
+            # Only now is it known whether there was data: a stream that ended first may have had nothing yet.
+            judged = [
+                (stream_end(end.code, end.detail, live=self._live, frames=self.frames), number, end)
+                for number, end in self._ends.items()
+            ]
+            outcome, number, end = min(judged, key=lambda one: WORST_FIRST.index(one[0]))
+            self._decide(Verdict(outcome, "; ".join([f"stream {number}: {end}", *self._oddities()])))
 
     def _decide(self, verdict: Verdict) -> None:
         if not self._over.done():
