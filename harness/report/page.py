@@ -188,7 +188,9 @@ def figures(findings: Findings) -> tuple[Figure, ...]:
             "most windows open",
             "bad" if found.seconds_certainly_above else "",
         ),
-        Figure(f"{undone}", f"of {len(happened)}", "faults undone", "bad" if undone < len(happened) else ""),
+        Figure(f"{undone}", f"of {len(happened)}", "faults undone", "bad" if undone < len(happened) else "")
+        if happened
+        else Figure("0", "", "faults injected"),
         Figure(slowest[0], slowest[1], "slowest way back"),
     )
 

@@ -196,6 +196,6 @@ def why(suggests: tuple[str, ...]) -> tuple[str, str]:
 
 
 def sentence(text: str) -> str:
-    """Return text as a sentence: a capital first, a full stop last."""
-    whole = text[:1].upper() + text[1:]
-    return whole if not whole or whole[-1] in ".!?" else f"{whole}."
+    """Return text with a capital first, unless it begins with a name; its end may be a command and stays as it is."""
+    first = text.split(" ", 1)[0].rstrip(",;:")
+    return text[:1].upper() + text[1:] if first.isalpha() else text
