@@ -12,7 +12,6 @@ import os
 import signal
 import sys
 import threading
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +19,13 @@ from chaoslib.exceptions import ChaosException
 from chaoslib.experiment import ensure_experiment_is_valid, run_experiment
 
 from harness.chaos.actions import use_play
-from harness.chaos.journal import Header, Journal, boot_id
+from harness.chaos.journal import Journal, new_header
 from harness.chaos.play import Play
 from harness.chaos.registry import register
 from harness.chaos.story import Story, read_story, variables
 from harness.chaos.ward import undo_folder
 from harness.chaos.world import Site, freeze
-from harness.clock import SystemClock
+from harness.clock import Instant, SystemClock, nanoseconds
 from harness.cluster import connect
 from harness.errors import Exit, HarnessError, InputError, gravest
 from harness.history.events import ExperimentEnded, Note
@@ -35,6 +34,7 @@ from harness.history.writer import HistoryWriter
 from harness.target import Target, find_target, load_target
 
 LIFELINE_VARIABLE = "HARNESS_LIFELINE_FD"
+STEADY_STATE_LEAD_S = 2.0
 SETTINGS = {"runtime": {"rollbacks": {"strategy": "always"}}}
 
 
@@ -81,6 +81,8 @@ def _run(story: Story, changed: dict[str, Any], play: Play) -> Exit:
     """Let Chaos Toolkit run it and record how that ended."""
     try:
         ensure_experiment_is_valid(story.document)
+        if play.at_ns is not None:  # the steady state that counts is the one right before the fault
+            play.wait_until(Instant(play.at_ns - nanoseconds(STEADY_STATE_LEAD_S)))
         journal = run_experiment(story.document, settings=SETTINGS, experiment_vars=(changed, {}))
     except ChaosException as error:
         raise InputError(f"experiment {story.name}: {error}") from error
@@ -117,14 +119,7 @@ def _play(
     history: HistoryWriter,
 ) -> Play:
     site = Site(connect(target), target)
-    header = Header(
-        run_id=given.run.name,
-        writer=given.writer,
-        target=freeze(target),
-        clock_start_ns=clock.start_ns,
-        boot=boot_id(),
-        wall=datetime.now(UTC).isoformat(timespec="seconds"),
-    )
+    header = new_header(given.run.name, given.writer, freeze(target), clock.start_ns)
     journal = Journal.create(undo_folder(given.run) / f"{given.writer}.jsonl", header)
     register(journal)
     return Play(

@@ -33,6 +33,8 @@ LOOK_S = 0.4
 BLIND_S = 10.0
 """A cluster that does not answer for this long ends the hold."""
 NOT_HELD_S = 3.0
+LATE_S = 2.0
+"""An injection that is later than this is said; the hold counts from the injection, so that it is never cut short."""
 RENEW_S = 3.0
 SPARE_S = 20.0
 """`max_hold` beyond the planned hold, unless the target file allows less."""
@@ -177,7 +179,14 @@ class Play:
             raise InjectionFailed("there is nothing to hold: no fault is in")
         if self.hold_s is not None:
             hold_s = self.hold_s
-        start_ns = self.at_ns if self.at_ns is not None else min(held.injected_ns for held in self.held)
+        start_ns = min(held.injected_ns for held in self.held)
+        if self.at_ns is not None:
+            late_s = seconds(start_ns - self.at_ns)
+            if late_s > LATE_S:
+                self.note(
+                    "warning", f"{self.experiment}: injected {late_s:.1f} s later than planned; held in full"
+                )
+            start_ns = Instant(max(start_ns, self.at_ns))
         end_ns = start_ns + nanoseconds(hold_s)
         end_ns = min(end_ns, *(held.entry.expires_ns - self.clock.start_ns for held in self.held))
         blind_since: float | None = None

@@ -42,7 +42,8 @@ def load_plan(
         ),
         max_windows=target.window_limit,
         stages=tuple(Step(begins_s + stage.at, stage.open_windows) for stage in load.stages),
-        end_s=begins_s + planned.duration_s,
+        end_s=begins_s
+        + planned.longest_s,  # the conductor ends it earlier; this is for a conductor that cannot
         creates_in_flight=load.creates_in_flight,
         hold_s=(load.hold.min, load.hold.max),
         after_refusal_s=load.after_refusal,

@@ -28,7 +28,7 @@ RENEW_S = 2.0
 HEARTBEAT_S = 10.0
 LOAD_LEAD_S = 4.0
 """From starting the load process to its first window: Locust and engine have to start."""
-CHAOS_LEAD_S = 6.0
+CHAOS_LEAD_S = 10.0
 """From starting a chaos process to its fault: it connects, checks and opens its journal."""
 LOAD_GRACE_S = 15.0
 
@@ -77,11 +77,16 @@ class Stage:
             for number, moment in enumerate(self._prepared.plan.moments, start=1)
         ]
         ends_ns = begins_ns + nanoseconds(self._prepared.plan.duration_s)
-        while not self._stop.wait(TICK_S) and self._clock.now() < ends_ns:
+        while not self._stop.wait(TICK_S) and (self._clock.now() < ends_ns or self._recovering(ends_ns)):
             self._phases.tick(begins_ns)
             self._progress()
             while waiting and waiting[0][0] - nanoseconds(CHAOS_LEAD_S) <= self._clock.now():
                 self._start_chaos(*waiting.pop(0))
+
+    def _recovering(self, ends_ns: int) -> bool:
+        """Whether a fault that came late still has to go: the load stays on for it, within the undo's bound."""
+        late = any(child.poll() is None for child in self._chaos.values())
+        return late and self._clock.now() < ends_ns + nanoseconds(UNDO_BOUND_S)
 
     def strike(self) -> dict[Exit, str]:
         """Undo what is in, end the load, look for open undo entries; return the endings found on the way."""
