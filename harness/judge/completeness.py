@@ -64,7 +64,7 @@ def _steps(record: RunRecord) -> list[str]:
 
 
 def _writers(record: RunRecord) -> list[str]:
-    """Every process that started must have ended, and none may have died with records unwritten."""
+    """Every process that started must have written and ended, and none may have died with records unwritten."""
     open_pids = {started.pid: started.process for started in record.of(ProcessStarted)}
     missing = []
     for ended in record.of(ProcessEnded):
@@ -72,9 +72,21 @@ def _writers(record: RunRecord) -> list[str]:
         if died(ended):
             missing.append(f"process {ended.process} died with exit code {ended.exit_code}")
     missing += [f"process {name} (pid {pid}) has no end in the record" for pid, name in open_pids.items()]
+    writers = {line.writer for line in record.records}
+    missing += [
+        f"process {started.process} has written no record"
+        for started in record.of(ProcessStarted)
+        if not any(_wrote(writer, started.process) for writer in writers)
+    ]
     if record.run.planned_s > 0 and not len(record.attempts.rows):
         missing.append("the record has no attempt: the load wrote nothing")
     return missing
+
+
+def _wrote(writer: str, process: str) -> bool:
+    """Return whether a writer's name is one of a process: its own, numbered, or that of the load's engine."""
+    names = (process, "engine") if process == "load" else (process,)
+    return any(writer == name or writer.startswith(f"{name}-") for name in names)
 
 
 def gaps(record: RunRecord) -> tuple[Gap, ...]:

@@ -16,8 +16,8 @@ from harness.judge.world import DEPENDENCIES, DOWN, UNKNOWN, Seen, World
 
 POLL_NS = 2_000_000_000
 """A dependency is polled about once a second and given a second to answer: what was seen within this time of a decision may have held during it."""
-WATCH_NS = 500_000_000
-"""A change in the cluster is seen within this time."""
+WATCH_NS = 250_000_000
+"""A change in the cluster is seen within this time, as a rule."""
 
 UNEXPLAINED, BLIND = "unexplained", "unknown"
 CAUSES = (

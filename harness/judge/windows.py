@@ -29,7 +29,7 @@ from harness.measures.portion import CONFIGURE
 
 RELEASE_NS = 180_000_000_000
 """Without sight of the cluster a closed window may hold its slot for this long; the longest documented end is 180 s."""
-WATCH_LAG_NS = 1_000_000_000
+WATCH_LAG_NS = 500_000_000
 """How much later than it happened the end of an object may be seen."""
 FOUND_NS = 10_000_000_000
 """A window of ours whose answer was lost shows in the cluster within this time after the client gave up."""

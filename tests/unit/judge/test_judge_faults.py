@@ -3,7 +3,7 @@
 from run_story import Story
 
 from harness.errors import Exit
-from harness.history.events import FaultStep, Outcome, Phase, ProcessEnded, WatcherState
+from harness.history.events import FaultStep, Note, Outcome, Phase, ProcessEnded, ProcessStarted, WatcherState
 from harness.history.run import GatePlan, PlannedStep
 from harness.judge.findings import Findings, Status
 
@@ -227,6 +227,15 @@ def test_a_process_that_was_killed_is_a_hole_and_a_death() -> None:
     findings = judged_with(story)
     assert findings.deaths[0].process == "engine"
     assert any("engine died" in hole for hole in findings.incomplete)
+
+
+def test_a_process_that_wrote_nothing_is_a_hole() -> None:
+    story = outage()
+    for pid, process in enumerate(("load", "chaos-1", "guard"), start=1):
+        story.say(ProcessStarted(at_ns=story.at(1), process=process, pid=pid))
+        story.say(ProcessEnded(at_ns=story.at(29), process=process, pid=pid, exit_code=0))
+    story.say(Note(at_ns=story.at(3), level="info", text="here"), "chaos-1")
+    assert judged_with(story).incomplete == ("process guard has written no record",)
 
 
 def test_a_blind_watcher_is_a_gap_and_no_hole() -> None:

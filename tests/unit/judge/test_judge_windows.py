@@ -15,7 +15,7 @@ def test_a_window_is_possibly_open_from_its_request_and_certainly_from_its_servi
     assert (rows[2].certain, rows[2].possible) == (0, 1)  # within the second it went from none to one
     assert (rows[4].certain, rows[4].possible) == (1, 1)
     assert (rows[9].certain, rows[9].possible) == (1, 1)  # closed by the client, slot still held
-    assert (rows[11].certain, rows[11].possible) == (0, 1)  # its end may be seen late
+    assert (rows[11].certain, rows[11].possible) == (0, 1)  # its end may have been seen late
     assert (rows[13].certain, rows[13].possible) == (0, 0)
 
 
