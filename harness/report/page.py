@@ -253,7 +253,7 @@ def _row(one: Bin) -> list[object]:
 
 def commands(run: RunInfo, folder: str) -> tuple[tuple[str, str], ...]:
     """Return what a person may want to type next, as (why, command)."""
-    again = ["harness", "run", run.campaign, "--target", run.target]
+    again = ["harness", "run", f"campaigns/{run.campaign}.yaml", "--target", run.target]
     for key, value in sorted(run.overrides.items()):
         again += ["--set", f"{key}={value}"]
     return (
