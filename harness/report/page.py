@@ -5,6 +5,7 @@ findings and the run's facts.
 """
 
 import os
+import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -13,7 +14,6 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
 from harness.errors import RecordUnusable
 from harness.history.run import RunInfo
@@ -142,7 +142,7 @@ def _templates() -> Environment:
         interval=words.interval,
         listed=words.listed,
         outcome=words.outcome,
-        soft=soft,
+        pieces=pieces,
     )
     return environment
 
@@ -152,12 +152,9 @@ def unbroken(text: str) -> str:
     return text.replace(" ", "\N{NO-BREAK SPACE}")
 
 
-def soft(text: str) -> Markup:
-    """Return `text` escaped, with places where a narrow column may break a long name."""
-    safe = Markup.escape(text)
-    for mark in ("/", "_", "-", "."):
-        safe = Markup(safe.replace(mark, Markup(f"{mark}<wbr>")))  # noqa: S704  (both sides are escaped)
-    return safe
+def pieces(text: str) -> list[str]:
+    """Cut a long name where a narrow column may break it: after / _ - and full stops."""
+    return [piece for piece in re.split(r"(?<=[/_.-])", text) if piece]
 
 
 def figures(findings: Findings) -> tuple[Figure, ...]:
