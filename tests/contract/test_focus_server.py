@@ -4,23 +4,17 @@ The seed's sample request, a window's whole life, and each of the six causes for
 """
 
 import asyncio
-import http.client
 import json
-import os
-import subprocess
-import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from pathlib import Path
-from typing import Any, TypeVar
+from collections.abc import Iterator
+from typing import Any
 
 import grpc.aio
 import pytest
+from focus_server_world import NAMESPACE, SAMPLE, Running, running, streamed, tasks, until
 
-from harness.sandbox.api import Api, ApiStatus, load_rest_api
+from harness.sandbox.api import RestApi
 from harness.sandbox.pods.payload import matches
-from harness.sandbox.state import Sandbox, read_sandbox
-from harness.sandbox.truth import read
 from harness.wire import pandadatastream_pb2
 
 pytestmark = [
@@ -29,176 +23,21 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 
-T = TypeVar("T")
-NAMESPACE = "panda"
-BINDINGS = "rolebindings.rbac.authorization.k8s.io"
-SAMPLE: dict[str, Any] = {
-    "displayTimeAxisDuration": 10,
-    "nfftSelection": 1024,
-    "channels": {"min": 0, "max": 50},
-    "frequencyRange": {"min": 0, "max": 500},
-    "start_time": None,
-    "end_time": None,
-    "view_type": 0,
-}
 OPAQUE = {"detail": "Service Unavailable"}
-
-
-class Running:
-    """A running sandbox with the few hands these tests need."""
-
-    def __init__(self, sandbox: Sandbox) -> None:
-        self.sandbox = sandbox
-
-    def ask(self, method: str, path: str, body: Any = None, request_id: str = "") -> tuple[int, bytes]:
-        line = http.client.HTTPConnection(self.sandbox.addresses.ingress_host, 8080, timeout=15)
-        headers = {"Content-Type": "application/json", **({"X-Request-ID": request_id} if request_id else {})}
-        try:
-            line.request(method, path, None if body is None else json.dumps(body), headers)
-            answer = line.getresponse()
-            return answer.status, answer.read()
-        finally:
-            line.close()
-
-    def configure(self, request_id: str = "", **changes: Any) -> tuple[int, Any]:
-        status, body = self.ask("POST", "/focus-server/configure", SAMPLE | changes, request_id)
-        return status, json.loads(body) if body.startswith((b"{", b"[")) else body.decode()
-
-    def do(self, work: Callable[[Api], Awaitable[T]]) -> T:
-        async def run() -> T:
-            async with load_rest_api(self.sandbox.root) as api:
-                return await work(api)
-
-        return asyncio.run(run())
-
-    def scale(self, deployment: str, replicas: int) -> None:
-        patch = {"spec": {"replicas": replicas}}
-        self.do(lambda api: api.patch("deployments.apps", deployment, patch, NAMESPACE))
-
-    def names(self, resource: str) -> set[str]:
-        items, _ = self.do(lambda api: api.list(resource, NAMESPACE))
-        return {item["metadata"]["name"] for item in items}
-
-    def truth(self, **wanted: Any) -> list[dict[str, Any]]:
-        facts = read(self.sandbox.truth_dir)
-        return [fact for fact in facts if all(fact.get(key) == value for key, value in wanted.items())]
-
-    def refusal(self, request_id: str) -> dict[str, Any]:
-        (fact,) = self.truth(kind="refusal", request_id=request_id)
-        return fact
-
-    def no_windows(self) -> bool:
-        left = {name for resource in ("jobs.batch", "services") for name in self.names(resource)}
-        return not any(name.startswith(("grpc-", "cleanup-")) for name in left)
-
-    def can_create(self) -> bool:
-        status, body = self.configure()
-        if status == 200:
-            self.drop(body["job_id"])
-        return status == 200
-
-    def drop(self, job_id: str) -> None:
-        async def delete(api: Api) -> None:
-            for resource, name in (
-                ("services", f"grpc-service-{job_id}"),
-                ("jobs.batch", f"grpc-job-{job_id}"),
-                ("jobs.batch", f"cleanup-job-{job_id}"),
-            ):
-                try:
-                    await api.delete(resource, name, NAMESPACE, grace_s=0, propagation="Background")
-                except ApiStatus as error:
-                    if error.code != 404:
-                        raise
-
-        self.do(delete)
-
-
-def until(holds: Callable[[], Any], within_s: float = 30.0) -> None:
-    deadline = time.monotonic() + within_s
-    while not holds():
-        assert time.monotonic() < deadline, f"{holds} did not become true within {within_s:g} s"
-        time.sleep(0.1)
-
-
-def start(name: str, state_home: Path, *options: str) -> Running:
-    os.environ["XDG_STATE_HOME"] = str(state_home)
-    command = [
-        sys.executable,
-        "-m",
-        "harness",
-        "sandbox",
-        "up",
-        "--name",
-        name,
-        "--bound-to",
-        str(os.getpid()),
-    ]
-    sets = [part for option in ("broker=off", *options) for part in ("--set", option)]
-    done = subprocess.run(
-        [*command, "--profile", "fast", *sets], capture_output=True, text=True, timeout=120, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return Running(read_sandbox(name))
-
-
-def stop(name: str) -> None:
-    subprocess.run(
-        [sys.executable, "-m", "harness", "sandbox", "down", "--name", name],
-        capture_output=True,
-        timeout=60,
-        check=False,
-    )
+BINDINGS = "rolebindings.rbac.authorization.k8s.io"
 
 
 @pytest.fixture(scope="module")
 def seed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    before = os.environ.get("XDG_STATE_HOME")
-    name = f"seed-{os.getpid()}"
-    try:
-        yield start(
-            name, tmp_path_factory.mktemp("state"), "max_windows=3", "gpu_shares=3", "historic_end_s=3"
-        )
-    finally:
-        stop(name)
-        if before is None:
-            del os.environ["XDG_STATE_HOME"]
-        else:
-            os.environ["XDG_STATE_HOME"] = before
+    options = ("broker=off", "max_windows=3", "gpu_shares=3", "historic_end_s=3")
+    with running("seed", tmp_path_factory.mktemp("state"), *options) as sandbox:
+        yield sandbox
 
 
 @pytest.fixture
 def clean(seed: Running) -> Iterator[Running]:
     yield seed
-    for held in {
-        name.partition("-job-")[2] or name.partition("-service-")[2]
-        for name in seed.names("services") | seed.names("jobs.batch")
-    }:
-        if held:
-            seed.drop(held)
-    until(seed.no_windows)
-
-
-async def streamed(answer: dict[str, Any], messages: int) -> list[list[pandadatastream_pb2.DataStream]]:
-    """Read the first messages of every stream of a window, waiting until it is ready."""
-    host = answer["stream_url"].removeprefix("http://")
-    limits = [("grpc.max_receive_message_length", 50 << 20), ("grpc.enable_retries", 0)]
-    async with grpc.aio.insecure_channel(f"{host}:{answer['stream_port']}", options=limits) as channel:
-        await asyncio.wait_for(channel.channel_ready(), 30)
-        call = channel.unary_stream(
-            "/pandadatastream.DataStreamService/StreamData",
-            request_serializer=pandadatastream_pb2.StreamDataRequest.SerializeToString,
-            response_deserializer=pandadatastream_pb2.DataStream.FromString,
-        )
-
-        async def one(stream: int) -> list[pandadatastream_pb2.DataStream]:
-            got = []
-            async for message in call(pandadatastream_pb2.StreamDataRequest(stream_id=stream)):
-                got.append(message)
-                if len(got) == messages:
-                    break
-            return got
-
-        return list(await asyncio.gather(*(one(i) for i in range(answer["stream_amount"]))))
+    seed.drop_all()
 
 
 def test_the_sample_request_opens_a_window_that_streams_and_is_gone_after_disconnect(clean: Running) -> None:
@@ -234,20 +73,6 @@ def test_the_sample_request_opens_a_window_that_streams_and_is_gone_after_discon
     until(lambda: clean.truth(kind="slot_released", job_id=job_id))
     assert clean.truth(kind="slot_granted", job_id=job_id, request_id="sample")
     assert clean.truth(kind="ready", job_id=job_id)
-
-
-def tasks(running: Running) -> set[str]:
-    from pymongo import MongoClient
-
-    settings = running.sandbox.settings
-    spec = running.do(lambda api: api.get("services", settings.mongodb_name, NAMESPACE))["spec"]
-    login = f"{settings.mongodb_user}:{settings.mongodb_password}"
-    client: MongoClient[dict[str, Any]] = MongoClient(
-        f"mongodb://{login}@{spec['clusterIP']}:27017/prisma?directConnection=true",
-        serverSelectionTimeoutMS=5000,
-    )
-    with client:
-        return {task["job_id"] for task in client.prisma.tasks.find()}
 
 
 def test_a_historic_window_sends_its_recording_and_is_cancelled_by_the_server(clean: Running) -> None:
@@ -332,7 +157,7 @@ def test_max_windows_is_refused_and_a_freed_slot_is_given_again(clean: Running) 
 def test_no_free_share_anywhere_is_gpu_exhausted(clean: Running) -> None:
     share = {"nvidia.com/gpu.shared": "3"}
 
-    async def saturate(api: Api) -> None:
+    async def saturate(api: RestApi) -> None:
         for number in (1, 2):
             container = {"name": "hog", "image": "registry.sandbox/hog:1", "resources": {"limits": share}}
             pod = {
@@ -343,7 +168,7 @@ def test_no_free_share_anywhere_is_gpu_exhausted(clean: Running) -> None:
             }
             await api.create("pods", pod, "default")
 
-    async def release(api: Api) -> None:
+    async def release(api: RestApi) -> None:
         for number in (1, 2):
             await api.delete("pods", f"hog-{number}", "default", grace_s=0)
 
@@ -442,7 +267,7 @@ def test_the_server_s_log_never_tells_the_cause_of_a_refusal(clean: Running) -> 
     (pod,) = [name for name in clean.names("pods") if name.startswith("focus-server-")]
     log = clean.do(lambda api: api.request("GET", f"/api/v1/namespaces/{NAMESPACE}/pods/{pod}/log"))[
         "message"
-    ]  # type: ignore[attr-defined]
+    ]
     assert "got configuration:" in log
     for word in ("max_windows", "MaxWindows", "refus", "exhausted", "limit reached"):
         assert word not in log
