@@ -12,12 +12,11 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-import msgspec
-
 from harness.chaos.alone import play_alone
-from harness.chaos.faults import Fault, fault_named
+from harness.chaos.faults import fault_named
 from harness.chaos.play import Play
-from harness.errors import InputError, Stopped
+from harness.chaos.story import arguments_of
+from harness.errors import Stopped
 
 LEAVE_WITH_ROLLBACKS = 20
 _play: Play | None = None
@@ -49,12 +48,7 @@ def saturate_gpu(
     fill: str = "100%", leave: int | str | None = None, image: str = "", hold_s: float = 30.0
 ) -> str:
     """Hold `fill` percent of the free GPU shares with idle pods, or all but `leave`."""
-    given: dict[str, Any] = {"fill": str(fill)}
-    if leave not in (None, ""):
-        given["leave"] = leave
-    if image:
-        given["image"] = image
-    return _begin("saturate-gpu", hold_s, **given)
+    return _begin("saturate-gpu", hold_s, fill=str(fill), leave=leave, image=image)
 
 
 def hold(hold_s: float = 30.0) -> str:
@@ -75,11 +69,8 @@ def undo() -> list[str]:
 
 
 def _begin(kind: str, hold_s: float, **given: Any) -> str:
-    fault: Fault[Any, Any] = fault_named(kind)
-    try:
-        arguments = msgspec.convert(given, fault.arguments, strict=False)
-    except msgspec.ValidationError as error:
-        raise InputError(f"{kind}: {error}") from error
+    fault = fault_named(kind)
+    arguments = arguments_of(fault, given)
     with _patiently() as play:
         return play.begin(fault, arguments, float(hold_s)).entry.id
 

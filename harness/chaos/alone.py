@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.chaos.faults import Fault
-from harness.chaos.journal import Header, Journal, boot_id
+from harness.chaos.journal import Journal, new_header
 from harness.chaos.play import Play
 from harness.chaos.preflight import preflight_faults
 from harness.chaos.registry import register
@@ -21,6 +21,7 @@ from harness.chaos.ward import Guard, undo_folder
 from harness.chaos.world import Site, freeze
 from harness.clock import SystemClock
 from harness.cluster import Lease, connect
+from harness.errors import Exit, HarnessError
 from harness.history.events import RunEnded, RunStarted
 from harness.history.run import RunInfo, write_run
 from harness.history.writer import HistoryWriter
@@ -41,14 +42,7 @@ def play_alone() -> Play:
     try:
         run = Path("reports") / run_id
         history = HistoryWriter(run / "history", WRITER)
-        header = Header(
-            run_id=run_id,
-            writer=WRITER,
-            target=freeze(target),
-            clock_start_ns=clock.start_ns,
-            boot=boot_id(),
-            wall=now.isoformat(timespec="seconds"),
-        )
+        header = new_header(run_id, WRITER, freeze(target), clock.start_ns)
         journal = Journal.create(undo_folder(run) / f"{WRITER}.jsonl", header)
         register(journal)
         guard = Guard.start(run, target, clock)
@@ -90,12 +84,17 @@ def play_alone() -> Play:
     print(f"focus-harness: record in {run}, guard {guard.pid}", file=sys.stderr)  # noqa: T201  (chaos run's terminal)
 
     def end() -> None:
-        if play.journal.read().open_entries:
-            play.undo()
+        if play.open_entries:
+            for ending in play.undo():
+                print(f"focus-harness: {ending}", file=sys.stderr)  # noqa: T201
         history.event(RunEnded(at_ns=clock.now(), reason="stopped" if play.stop.is_set() else "planned"))
         play.finish()
-        guard.release()
-        lease.release()
+        if guard.release() != Exit.OK:
+            print("focus-harness: something may still be broken: harness undo", file=sys.stderr)  # noqa: T201
+        try:
+            lease.release()
+        except HarnessError as error:
+            print(f"focus-harness: the lock was not given back: {error}", file=sys.stderr)  # noqa: T201
         cluster.close()
 
     atexit.register(end)

@@ -23,7 +23,7 @@ from harness.chaos.replay import Ending, replay
 from harness.chaos.ward import BEAT, RELEASE, TARGET_FILE, undo_folder
 from harness.chaos.world import Site, thaw
 from harness.clock import SystemClock
-from harness.cluster import connect
+from harness.cluster import connect, is_dead_here
 from harness.errors import Exit, HarnessError, RecordUnusable
 from harness.history.events import FaultChanged, FaultStep, Note
 from harness.history.writer import HistoryWriter
@@ -40,6 +40,7 @@ class GuardProcess:
         self._heartbeat_s = heartbeat_s
         self._history = HistoryWriter(run / "history", "guard")
         self._told = False
+        self._given_up: set[Path] = set()
         target = thaw(msgspec.Raw((self._folder / TARGET_FILE).read_bytes()))
         self._site = Site(connect(target), target)
 
@@ -62,6 +63,7 @@ class GuardProcess:
             if self._heartbeat_s is not None and not hung and time.monotonic() - beaten > self._heartbeat_s:
                 hung = True
                 self._undo(f"its ward made no progress for {self._heartbeat_s:g} s", None)
+            self._undo_orphans()
             self._undo_expired()
 
     def told(self, _signal: int, _frame: FrameType | None) -> None:
@@ -72,6 +74,17 @@ class GuardProcess:
         endings = self._undo(why or "its ward ended without undoing", None)
         self._history.close()
         return Exit.OK if all(ending.verified for ending in endings) else Exit.BROKEN
+
+    def _undo_orphans(self) -> None:
+        """Undo what a chaos process left when it died, while the guard's ward (the conductor) lives on."""
+        for journal in self._journals():
+            contents = journal.read()
+            if contents.header is None or not contents.open_entries or journal.path in self._given_up:
+                continue
+            if is_dead_here(contents.header.injector):
+                endings = self._undo(f"{contents.header.writer} died", None, [journal])
+                if not all(ending.verified for ending in endings):
+                    self._given_up.add(journal.path)  # tried once; the end of the ward is another try
 
     def _undo_expired(self) -> None:
         now_ns = time.monotonic_ns()
@@ -84,8 +97,10 @@ class GuardProcess:
                 self._undo("max_hold has passed", expired)
                 return
 
-    def _undo(self, why: str, only: Callable[[Progress], bool] | None) -> list[Ending]:
-        journals = [journal for journal in self._journals() if journal.read().open_entries]
+    def _undo(
+        self, why: str, only: Callable[[Progress], bool] | None, among: list[Journal] | None = None
+    ) -> list[Ending]:
+        journals = [journal for journal in among or self._journals() if journal.read().open_entries]
         if not journals:
             return []
         start = time.monotonic()

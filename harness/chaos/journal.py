@@ -11,11 +11,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Union
 
 import msgspec
 
+from harness.cluster import holder_of_this_process
 from harness.errors import InjectionFailed, RecordUnusable
 
 SCHEMA = 1
@@ -34,6 +36,21 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, tag="journal", tag_field
     clock_start_ns: int
     boot: str
     wall: str
+    injector: str = ""
+    """The process that injects, as `host/pid/start`; if it is gone, what is open is nobody's."""
+
+
+def new_header(run_id: str, writer: str, target: msgspec.Raw, clock_start_ns: int) -> Header:
+    """Return the header of a journal that this process injects from."""
+    return Header(
+        run_id=run_id,
+        writer=writer,
+        target=target,
+        clock_start_ns=clock_start_ns,
+        boot=boot_id(),
+        wall=datetime.now(UTC).isoformat(timespec="seconds"),
+        injector=holder_of_this_process(),
+    )
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):

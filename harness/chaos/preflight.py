@@ -4,7 +4,7 @@ The conductor calls it once for all experiments of a campaign, a lone experiment
 the harness' namespace (the lock and the undo entries live there).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +12,31 @@ from harness.chaos.copies import copies_in_words, ensure_namespace
 from harness.chaos.faults import Fault, fault_named
 from harness.chaos.faults.fault import ENTRY_ANNOTATION, MANAGED_SELECTOR
 from harness.chaos.registry import registered
-from harness.chaos.story import read_story
+from harness.chaos.story import planned_faults, read_story
 from harness.chaos.world import Site, thaw
 from harness.cluster import Cluster, Right, missing_rights, name_of
 from harness.cluster.kinds import annotations_of
-from harness.errors import AccessDenied, HarnessError, TargetBusy
+from harness.errors import AccessDenied, HarnessError, InjectionFailed, TargetBusy
 from harness.target import Target
 
 
 def preflight(target: Target, cluster: Cluster, experiments: Iterable[Path]) -> None:
     """Look before a run that plays these experiment files; raises what `preflight_faults` raises, and InputError."""
     preflight_faults(target, cluster, {kind for file in experiments for kind in read_story(file).faults})
+
+
+def rehearse(target: Target, cluster: Cluster, experiment: Path, settings: Mapping[str, str]) -> None:
+    """Let the faults of an experiment choose their victims with these settings, and write nothing.
+
+    Raises TargetError for a limit of the target that would be broken, with the numbers, and InputError for victims that do
+    not exist. What depends on the moment (shares are all taken now) is left to the moment.
+    """
+    site = Site(cluster, target)
+    for kind, arguments in planned_faults(read_story(experiment), settings):
+        try:
+            fault_named(kind).look(site, arguments)
+        except InjectionFailed:
+            continue
 
 
 def preflight_faults(target: Target, cluster: Cluster, faults: Iterable[str]) -> None:

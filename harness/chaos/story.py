@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import yaml
 
-from harness.chaos.faults import FAULTS
+from harness.chaos.faults import FAULTS, Fault, fault_named
 from harness.errors import InputError
 
 ACTIONS = "harness.chaos.actions"
@@ -63,6 +64,32 @@ def variables(story: Story, given: Mapping[str, str], hold_s: float | None) -> d
     if hold_s is not None and "hold_s" in story.parameters:
         changed["hold_s"] = hold_s
     return changed
+
+
+def planned_faults(story: Story, given: Mapping[str, str]) -> list[tuple[str, Any]]:
+    """Return kind and arguments of each fault as it would be played with these settings; raise InputError."""
+    from chaoslib import substitute  # noqa: PLC0415  (slow to import, and only needed here)
+    from chaoslib.configuration import load_configuration  # noqa: PLC0415
+
+    configuration = load_configuration(
+        story.document.get("configuration") or {}, variables(story, given, None)
+    )
+    planned = []
+    for activity in story.document["method"]:
+        for kind in _faults([activity]):
+            arguments = substitute(activity["provider"].get("arguments") or {}, configuration, {})
+            arguments.pop("hold_s", None)
+            planned.append((kind, arguments_of(fault_named(kind), arguments)))
+    return planned
+
+
+def arguments_of(fault: Fault[Any, Any], given: Mapping[str, Any]) -> Any:
+    """Return what an experiment file says about a fault as the fault's own struct; empty values mean the default."""
+    named = {key: value for key, value in given.items() if value not in (None, "")}
+    try:
+        return msgspec.convert(named, fault.arguments, strict=False)
+    except msgspec.ValidationError as error:
+        raise InputError(f"{fault.kind}: {error}") from error
 
 
 def _faults(method: list[Any]) -> tuple[str, ...]:

@@ -29,22 +29,16 @@ from harness.target import Target, find_target, load_target
 Say = Callable[[str], None]
 
 
-def undo_command(run: Path | None = None, target: str | None = None, *, forgotten: bool = False) -> Exit:
+def undo_command(run: Path | None = None, target: str | None = None) -> Exit:
     """Undo what is open in `run`, on `target`, or in every journal known here; print each ending.
 
-    Returns OK when nothing is left, BROKEN with the way to mend it otherwise. With `forgotten` nothing is undone: the
-    journals are only taken out of the registry (their cluster is gone for good).
+    Returns OK when nothing is left, BROKEN with the way to mend it otherwise.
     """
     undo = Undo(lambda text: print(text, flush=True))  # noqa: T201  (the command's output)
     journals = _journals(run)
     if target is not None:
         wanted = load_target(find_target(target))
         journals = [journal for journal in journals if _is_of(journal, wanted)]
-    if forgotten:
-        for journal in journals:
-            forget(journal)
-            undo.say(f"forgotten: {journal.path}")
-        return Exit.OK
     swept: list[str] = []
     if target is not None:
         swept = undo.adopt(wanted, journals)
@@ -78,8 +72,8 @@ class Undo:
             self.say(("" if ending.verified else "STILL BROKEN: ") + str(ending))
         for journal in journals:
             forget_if_closed(journal)
-        if not all(ending.verified for ending in endings):
-            self.say("if the cluster is gone for good: harness undo --forget")
+            if journal in open_journals and journal.read().open_entries:
+                self.say(f"if that cluster is gone for good, so is the fault; then: rm {journal.path}")
         return endings
 
     def adopt(self, target: Target, journals: list[Journal]) -> list[str]:

@@ -7,7 +7,7 @@ request by itself and never guesses a context: which cluster is meant stands in 
 from harness.cluster.client import Cluster, connect
 from harness.cluster.errors import ClusterRefused, Conflict, Gone, Missing
 from harness.cluster.kinds import Object, gpu_request, is_ready, labels_of, name_of, uid_of, version_of
-from harness.cluster.lease import Lease
+from harness.cluster.lease import Lease, holder_of_this_process, is_dead_here
 from harness.cluster.rights import Right, missing_rights
 from harness.cluster.watch import watch
 
@@ -22,6 +22,8 @@ __all__ = [
     "Right",
     "connect",
     "gpu_request",
+    "holder_of_this_process",
+    "is_dead_here",
     "is_ready",
     "labels_of",
     "missing_rights",

@@ -30,6 +30,15 @@ def holder_of_this_process() -> str:
     return f"{socket.gethostname()}/{os.getpid()}/{_process_start(os.getpid())}"
 
 
+def is_dead_here(holder: str) -> bool:
+    """Say whether `holder` (see `holder_of_this_process`) was a process of this host that is gone."""
+    host, _, rest = holder.partition("/")
+    pid, _, start = rest.partition("/")
+    if host != socket.gethostname() or not pid.isdigit():
+        return False
+    return _process_start(int(pid)) != start
+
+
 class Lease:
     """The lock, held by this process from `acquire` to `release`; usable as `with Lease.acquire(...)`."""
 
@@ -112,7 +121,7 @@ def lease_holder(cluster: "Cluster") -> tuple[str, str] | None:
 
 def _refuse_if_alive(cluster: "Cluster", current: Object, holder: str) -> None:
     other = current["spec"].get("holderIdentity")
-    if not other or other == holder or _is_dead_here(str(other)):
+    if not other or other == holder or is_dead_here(str(other)):
         return
     duration_s = float(current["spec"].get("leaseDurationSeconds") or DURATION_S)
     busy = TargetBusy(
@@ -172,14 +181,6 @@ def _age_s(lease: Object) -> float:
 def _who(lease: Object) -> str:
     run = annotations_of(lease).get(RUN_ANNOTATION, "")
     return f"{lease['spec'].get('holderIdentity')}" + (f" (run {run})" if run else "")
-
-
-def _is_dead_here(holder: str) -> bool:
-    host, _, rest = holder.partition("/")
-    pid, _, start = rest.partition("/")
-    if host != socket.gethostname() or not pid.isdigit():
-        return False
-    return _process_start(int(pid)) != start
 
 
 def _process_start(pid: int) -> str:

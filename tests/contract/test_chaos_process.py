@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from harness.chaos import Guard, preflight, undo_command
+from harness.chaos import Guard, preflight, rehearse, undo_command
 from harness.chaos.faults import fault_named
 from harness.chaos.faults.cordon_worker import CordonArguments
-from harness.chaos.journal import Header, Journal, boot_id
+from harness.chaos.journal import Journal, new_header
 from harness.chaos.play import Play
 from harness.chaos.registry import register
 from harness.chaos.world import Site, freeze
 from harness.clock import SystemClock, nanoseconds
-from harness.errors import AccessDenied, Exit, InputError, TargetBusy
+from harness.errors import AccessDenied, Exit, InputError, TargetBusy, TargetError
 from harness.history.reader import read_history
 from harness.history.writer import HistoryWriter
 from tests.lone_plane import ROOT, LonePlane, events
@@ -147,14 +147,7 @@ class InProcess:
 
     def __init__(self, plane: LonePlane, run: Path) -> None:
         self.clock = SystemClock.start()
-        header = Header(
-            run_id=run.name,
-            writer="chaos-1",
-            target=freeze(plane.target),
-            clock_start_ns=self.clock.start_ns,
-            boot=boot_id(),
-            wall="",
-        )
+        header = new_header(run.name, "chaos-1", freeze(plane.target), self.clock.start_ns)
         self.journal = Journal.create(run / "undo" / "chaos-1.jsonl", header)
         register(self.journal)
         self.history = HistoryWriter(run / "history", "chaos-1")
@@ -197,6 +190,31 @@ def test_max_hold_ends_a_fault_although_everybody_lives(
     assert len(plane.cordoned()) == 2
     until(lambda: not plane.cordoned(), 15, lambda: "the guard did not undo")
     assert guard.release() == 0
+
+
+def test_a_chaos_process_killed_while_its_conductor_lives_is_healed_by_the_guard(
+    plane: LonePlane, tmp_path: Path
+) -> None:
+    chaos = Chaos(plane, tmp_path / "run", "--set", "nodes=all", "--hold", "60")
+    guard = Guard.start(tmp_path / "run", plane.target, chaos.clock, heartbeat_s=30.0)
+    chaos.until_effective()
+    chaos.process.kill()
+    chaos.end()
+    until(lambda: not plane.cordoned(), 15, lambda: "the guard did not undo")
+    until(lambda: chaos.steps()[-1] == "verified", 15, lambda: str(chaos.steps()))
+    assert guard.release() == 0
+
+
+def test_a_rehearsal_refuses_what_the_target_does_not_allow_and_writes_nothing(plane: LonePlane) -> None:
+    limits = plane.target.limits.model_copy(update={"max_nodes": 1})
+    target = plane.target.model_copy(update={"limits": limits})
+    with pytest.raises(TargetError, match=r"would cordon 2 nodes .* the target allows 1"):
+        rehearse(target, plane.cluster, CORDON, {"nodes": "all"})
+    with pytest.raises(InputError, match="no such worker"):
+        rehearse(target, plane.cluster, CORDON, {"nodes": "worker-9"})
+    rehearse(target, plane.cluster, CORDON, {"nodes": "1"})
+    rehearse(target, plane.cluster, ROOT / "experiments" / "saturate-gpu.yaml", {"fill": "50%"})
+    assert plane.cordoned() == []
 
 
 def test_leftovers_refuse_the_next_run_until_they_are_undone(

@@ -90,10 +90,11 @@ class SaturateGpu(Fault[SaturateArguments, SaturateBefore]):
                 f"{free} shares are free and {arguments.leave} are to be left; nothing to take"
             )
         limit = site.target.limits.max_gpu_share
-        most = int(total * limit)
+        registered = _registered(site, resource)
+        most = int(registered * limit)
         if hogs > most:
             raise TargetError(
-                f"saturate-gpu would hold {hogs} of {total} shares, the target allows {most} "
+                f"saturate-gpu would hold {hogs} of {registered} shares, the target allows {most} "
                 f"(limits.max_gpu_share {limit:g}); raise it in the target file, or fill less"
             )
         return SaturateBefore(resource, total, free, hogs, most, free - hogs)
@@ -201,11 +202,21 @@ def _wanted(arguments: SaturateArguments, free: int) -> int:
     return max(1, round(free * percent / 100))
 
 
+def _registered(site: Site, resource: str) -> int:
+    """Return the shares of all workers; one that is not Ready now may be soon."""
+    workers = site.world.objects("nodes", selector=site.kubernetes.worker_selector)
+    return sum(_offered(node, resource) for node in workers)
+
+
+def _offered(node: Object, resource: str) -> int:
+    return int(node.get("status", {}).get("allocatable", {}).get(resource, 0))
+
+
 def _shares(site: Site, resource: str) -> tuple[int, int]:
     """Return all shares and the free ones on workers that are Ready and schedulable."""
     workers = site.world.objects("nodes", selector=site.kubernetes.worker_selector)
     usable = {
-        name_of(node): int(node.get("status", {}).get("allocatable", {}).get(resource, 0))
+        name_of(node): _offered(node, resource)
         for node in workers
         if is_ready(node) and not node.get("spec", {}).get("unschedulable")
     }

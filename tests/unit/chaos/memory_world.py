@@ -49,12 +49,14 @@ class MemoryWorld:
         self.objects_by_key: dict[Key, Object] = {}
         self._numbers = itertools.count(1)
         self.before_write: Callable[[str], None] = lambda _what: None
+        self.before_read: Callable[[str], None] = lambda _what: None
         self.writes: list[str] = []
         self.mongodb_returns = True
 
     # --- World ------------------------------------------------------------------------------------
 
     def find(self, kind: str, name: str, namespace: str | None = None) -> Object | None:
+        self.before_read(f"{kind}/{name}")
         found = self.objects_by_key.get(self._key(kind, name, namespace))
         return copy.deepcopy(found)
 

@@ -9,7 +9,7 @@ import pytest
 from memory_world import TARGET, MemoryWorld, small_cluster
 
 from harness.chaos.faults import FAULTS, fault_named
-from harness.chaos.journal import Header, Journal, boot_id
+from harness.chaos.journal import Journal, new_header
 from harness.chaos.play import Play
 from harness.chaos.world import Site, freeze
 from harness.clock import SystemClock
@@ -44,14 +44,7 @@ def make_play() -> Iterator[MakePlay]:
 
 def new_play(folder: Path, world: MemoryWorld, target: Target) -> Play:
     clock = SystemClock.start()
-    header = Header(
-        run_id="test",
-        writer="chaos-1",
-        target=freeze(target),
-        clock_start_ns=clock.start_ns,
-        boot=boot_id(),
-        wall="2026-01-01T00:00:00+00:00",
-    )
+    header = new_header("test", "chaos-1", freeze(target), clock.start_ns)
     journal = Journal.create(folder / "undo" / "chaos-1.jsonl", header)
     history = HistoryWriter(folder / "history", "chaos-1")
     return Play(Site(world, target), header, journal, history, clock, "test")
@@ -300,6 +293,30 @@ def test_stopping_ends_the_hold_at_once(make_play: MakePlay, tmp_path: Path) -> 
     assert time.monotonic() - start < 3
     play.undo()
     assert play.finish() == Exit.STOPPED
+
+
+def test_a_cluster_that_stops_answering_ends_the_hold_and_is_undone_when_it_is_back(
+    make_play: MakePlay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.chaos.play.BLIND_S", 0.2)
+    monkeypatch.setattr("harness.chaos.play.LOOK_S", 0.05)
+    world = small_cluster()
+    play = make_play(tmp_path, world)
+    play.begin(fault_named("cordon-worker"), arguments("cordon-worker"), 30)
+    asked = 0
+
+    def silent(_what: str) -> None:
+        nonlocal asked
+        asked += 1
+        if asked < 12:  # some for the hold, a few more for the first tries to undo
+            raise Unreachable("no answer")
+
+    world.before_read = silent
+    play.hold(30)
+    assert asked < 12
+    assert [ending.verified for ending in play.undo()] == [True]
+    assert not any(node["spec"].get("unschedulable") for node in world.objects("nodes"))
+    assert play.finish() == Exit.TARGET
 
 
 def test_a_node_changed_by_its_kubelet_between_reading_and_writing_is_cordoned_all_the_same(
