@@ -44,13 +44,13 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """One bar of a bar list: its name, count, width in per cent, and whether it is a good ending."""
+    """One bar of a bar list: its name, count, width in per cent, and whether it is a good, bad or neutral ending."""
 
     name: str
     text: str
     count: int
     width: float
-    good: bool
+    tone: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +117,7 @@ def render_page(findings: Findings, run: RunInfo, folder: str) -> str:
             endings=endings(findings.windows.outcomes),
             commands=commands(run, folder),
             others=others,
+            badly=badly,
             disagreements=longest(findings),
             few=few,
         )
@@ -227,16 +228,29 @@ def endings(outcomes: dict[str, int]) -> tuple[Share, ...]:
             name,
             count,
             round(100 * count / most, 1) if most else 0,
-            name in words.GOOD_OUTCOMES,
+            _tone(name),
         )
         for name, count in sorted(outcomes.items(), key=lambda pair: (-pair[1], pair[0]))
         if count
     )
 
 
+def _tone(outcome: str) -> str:
+    if outcome in words.GOOD_OUTCOMES:
+        return "good"
+    return "neutral" if outcome in words.NEUTRAL_OUTCOMES else "bad"
+
+
+def badly(windows: dict[str, int]) -> int:
+    """Return how many windows that were accepted ended badly."""
+    return sum(count for name, count in windows.items() if _tone(name) == "bad" and name != "unavailable_503")
+
+
 def others(outcomes: dict[str, int]) -> int:
     """Return how many creates ended neither with 200 nor with 503."""
-    return sum(count for name, count in outcomes.items() if name not in ("accepted", "unavailable_503"))
+    return sum(
+        count for name, count in outcomes.items() if name not in ("accepted", "unavailable_503", "cancelled")
+    )
 
 
 def hover(findings: Findings, size_s: int) -> list[list[object]]:

@@ -151,7 +151,7 @@ FAMILIES: tuple[Family | Distribution | RunFacts, ...] = (
         lambda s: (((phase.value,), float(s.phase is phase)) for phase in Phase),
     ),
     Family(
-        "harness_run_planned_seconds", "gauge", (), "The longest the run may take.",
+        "harness_run_planned_seconds", "gauge", (), "How long the campaign is planned to take.",
         lambda s: _one(s.run.planned_s if s.run else None),
     ),
     Family(

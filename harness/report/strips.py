@@ -75,11 +75,15 @@ class _LogAxis:
         return round(EDGE + min(1.0, max(0.0, share)) * (WIDTH - 2 * EDGE), 1)
 
     def ticks(self) -> tuple[tuple[float, str], ...]:
-        steps = (1,) if self._range > 1.6 else (1, 2, 5) if self._range < 0.9 else (1, 3)
-        powers = range(math.floor(self._low) - 1, math.ceil(self._low + self._range) + 1)
-        values = [step * 10.0**power for power in powers for step in steps]
-        inside = [v for v in values if self._low <= math.log10(v) <= self._low + self._range]
-        return tuple((self.x(value), _short(value)) for value in inside)
+        chosen: list[float] = []
+        for steps in ((1.0,), (1.0, 3.0), (1.0, 2.0, 5.0), (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0)):
+            values = [step * 10.0**power for power in range(-7, 5) for step in steps]
+            chosen = [
+                v for v in values if self._low + 0.02 <= math.log10(v) <= self._low + self._range - 0.02
+            ]
+            if len(chosen) >= 2:
+                break
+        return tuple((self.x(value), _short(value)) for value in chosen[:: max(1, len(chosen) // 4)])
 
 
 def _short(value_s: float) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from harness.judge.findings import Findings
+from harness.judge.findings import Findings, PhaseSpan
 from harness.report import words
 from harness.report.axes import LEFT, RIGHT, Axis, Mark, Scale, area, band, steps
 from harness.report.bins import Bin, bin_size_s, bins_of
@@ -145,13 +145,20 @@ def draw(findings: Findings, width: float) -> Timeline | None:
 
 
 def _phases(findings: Findings, axis: Axis) -> tuple[Box, ...]:
-    boxes = []
+    stretches: list[list[PhaseSpan]] = []
     for one in findings.phases:
-        x, end = axis.x_ns(one.from_ns), axis.x_ns(one.to_ns)
-        name = one.phase.value
+        if stretches and stretches[-1][-1].phase is one.phase:
+            stretches[-1].append(one)
+        else:
+            stretches.append([one])
+    boxes = []
+    for stretch in stretches:
+        name, from_ns, to_ns = stretch[0].phase.value, stretch[0].from_ns, stretch[-1].to_ns
+        x, end = axis.x_ns(from_ns), axis.x_ns(to_ns)
         label = name if (end - x) > len(name) * CHARACTER + 6 else ""
-        step = f" ({one.step})" if one.step else ""
-        title = f"{name}{step}: {words.moment(one.from_ns)} to {words.moment(one.to_ns)}"
+        steps_named = words.listed(dict.fromkeys(one.step for one in stretch if one.step))
+        step = f" ({steps_named})" if steps_named else ""
+        title = f"{name}{step}: {words.moment(from_ns)} to {words.moment(to_ns)}"
         boxes.append(Box(x, max(0.6, round(end - x, 1)), name, label, title))
     return tuple(boxes)
 

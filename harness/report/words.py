@@ -66,6 +66,9 @@ OUTCOMES: Final[dict[str, str]] = {
 
 GOOD_OUTCOMES: Final = frozenset({ACCEPTED, Outcome.STREAMING.value, Outcome.COMPLETE.value})
 
+NEUTRAL_OUTCOMES: Final = frozenset({Outcome.CANCELLED.value})
+"""Neither good nor bad: our own doing."""
+
 LIMITS: Final[dict[Limit, str]] = {
     Limit.AT_LIMIT: "at MaxWindows",
     Limit.PERHAPS: "perhaps at MaxWindows",
