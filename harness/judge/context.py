@@ -14,8 +14,9 @@ from harness.judge.steps import Ints
 from harness.judge.windows import SLOTS_WATCHER
 from harness.judge.world import DEPENDENCIES, DOWN, UNKNOWN, Seen, World
 
-POLL_NS = 2_000_000_000
-"""A dependency is polled about once a second and given a second to answer: what was seen within this time of a decision may have held during it."""
+POLL_NS = 1_200_000_000
+"""A dependency is asked about once a second: it may have gone down this long before it was seen down."""
+SLOW_POLL_NS = {"broker": 2_200_000_000}
 WATCH_NS = 250_000_000
 """A change in the cluster is seen within this time, as a rule."""
 
@@ -91,10 +92,10 @@ def contexts(world: World, max_windows: int | None, sent_ns: Ints, done_ns: Ints
 
 
 def _down(world: World, name: str, sent_ns: Ints, done_ns: Ints) -> Ints:
-    from_ns, to_ns = sent_ns - POLL_NS, done_ns + POLL_NS
-    return _any(world.dependencies[name], DOWN, from_ns, to_ns) | _any(
-        world.ready_pods[name], DOWN, from_ns, to_ns
-    )
+    """Return 1 where a dependency may have been down: one that was seen down stays so until it is seen up."""
+    from_ns = sent_ns - WATCH_NS
+    asked = _any(world.dependencies[name], DOWN, from_ns, done_ns + SLOW_POLL_NS.get(name, POLL_NS))
+    return asked | _any(world.ready_pods[name], DOWN, from_ns, done_ns + WATCH_NS)
 
 
 def _any(seen: Seen, value: int, from_ns: Ints, to_ns: Ints) -> Ints:
@@ -104,9 +105,9 @@ def _any(seen: Seen, value: int, from_ns: Ints, to_ns: Ints) -> Ints:
 
 def _shares(world: World, sent_ns: Ints, done_ns: Ints) -> Ints:
     from_ns, to_ns = sent_ns - WATCH_NS, done_ns + WATCH_NS
-    none = _any(world.free_shares, 0, from_ns, to_ns)
-    none_schedulable = _any(world.free_schedulable, 0, from_ns, to_ns)
-    unknown = _any(world.free_shares, UNKNOWN, done_ns, done_ns)
+    none = _any(world.spare_shares, 0, from_ns, to_ns)
+    none_schedulable = _any(world.spare_schedulable, 0, from_ns, to_ns)
+    unknown = _any(world.spare_shares, UNKNOWN, done_ns, done_ns)
     unknown |= world.blind_at("pods", sent_ns, done_ns) | world.blind_at("nodes", sent_ns, done_ns)
     return np.where(none == 1, 2, np.where(none_schedulable == 1, 1, np.where(unknown == 1, 3, 0)))
 
@@ -146,7 +147,7 @@ def evidence(world: World, found: Circumstances, at_ns: int) -> tuple[str, ...]:
     asked = [seen[name] for name in found.down for seen in (world.dependencies, world.ready_pods)]
     down = [seen for seen in asked if seen.value(at_ns) == DOWN]
     if found.shares in (Shares.NONE, Shares.NONE_SCHEDULABLE):
-        down.append(world.free_shares)
+        down.append(world.spare_schedulable)
     return tuple(identity for seen in down or asked if (identity := seen.evidence(at_ns)))
 
 

@@ -32,7 +32,7 @@ from harness.history.events import (
 from harness.history.reader import Samples
 from harness.judge.kinds import Kind, by_kind
 from harness.judge.steps import Ints, Steps, ints
-from harness.judge.windows import SLOTS_WATCHER, Windows, find_windows
+from harness.judge.windows import SLOTS_WATCHER, STREAM_JOB, Windows, find_windows
 from harness.measures.catalogue import LEFTOVER_WATCH
 
 UNKNOWN = -1
@@ -131,21 +131,50 @@ class World:
     def windows(self) -> Windows:
         """Every window, and the two counts of open ones."""
         blind = self.blind.get(SLOTS_WATCHER, Steps.of([], 1))
-        records = [record for kind in WINDOW_KINDS for record in self._by_kind.get(kind, ())]
-        records.sort(key=lambda record: (record.event.at_ns, record.writer, record.seq))
-        return find_windows(records, self._attempts, blind, self.end_ns)
+        return find_windows(self._ordered(WINDOW_KINDS), self._attempts, blind, self.end_ns)
 
     # --- shares and dependencies ------------------------------------------------------------------
 
     @cached_property
     def free_shares(self) -> Seen:
-        """Free GPU shares on all registered workers; `UNKNOWN` before the first sight."""
+        """Free GPU shares on all registered workers, as counted; `UNKNOWN` before the first sight."""
         return self._seen(SharesSeen, lambda event: event.free)
 
     @cached_property
     def free_schedulable(self) -> Seen:
-        """Free GPU shares on Ready and schedulable workers; `UNKNOWN` before the first sight."""
+        """Free GPU shares on Ready and schedulable workers, as counted; `UNKNOWN` before the first sight."""
         return self._seen(SharesSeen, lambda event: event.free_schedulable)
+
+    @cached_property
+    def spare_shares(self) -> Seen:
+        """Free shares on all registered workers, less one for each window's Job that still waits for its share."""
+        return self._spare(lambda event: event.free)
+
+    @cached_property
+    def spare_schedulable(self) -> Seen:
+        """Free shares on Ready and schedulable workers, less one for each window's Job that still waits for its share."""
+        return self._spare(lambda event: event.free_schedulable)
+
+    def _spare(self, counted: Callable[[SharesSeen], int]) -> Seen:
+        free = UNKNOWN
+        unfinished: set[str] = set()
+        placed: dict[str, str] = {}  # pod to job
+        changes: list[tuple[int, int, str]] = []
+        for record in self._ordered((SharesSeen, PodSeen, JobSeen)):
+            event = record.event
+            if isinstance(event, SharesSeen):
+                free = counted(event)
+            elif isinstance(event, JobSeen) and event.job.startswith(STREAM_JOB):
+                waits = event.exists and event.state in ("", "active")
+                (unfinished.add if waits else unfinished.discard)(event.job_id)
+            elif isinstance(event, PodSeen) and event.role == "stream":
+                placed.pop(event.pod, None)
+                if event.exists and event.node and event.phase in ("Pending", "Running"):
+                    placed[event.pod] = event.job_id
+            if free != UNKNOWN:
+                waiting = len(unfinished.difference(placed.values()))
+                changes.append((event.at_ns, max(0, free - waiting), identity(record)))
+        return _seen(changes)
 
     @cached_property
     def dependencies(self) -> dict[str, Seen]:
@@ -201,6 +230,10 @@ class World:
         if self.windows.foreign is None:
             return Steps.of([], UNKNOWN)
         return _masked(self.windows.foreign_open, self.blind.get(SLOTS_WATCHER))
+
+    def _ordered(self, kinds: Iterable[type[Event]]) -> list[Record]:
+        records = [record for kind in kinds for record in self._by_kind.get(kind, ())]
+        return sorted(records, key=lambda record: (record.event.at_ns, record.writer, record.seq))
 
     def _of(self, kind: type[Kind]) -> Iterator[tuple[Record, Kind]]:
         for record in self._by_kind.get(kind, ()):

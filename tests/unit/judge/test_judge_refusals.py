@@ -2,7 +2,7 @@
 
 from run_story import WATCHERS, Story
 
-from harness.history.events import NodeSeen, PodSeen, WatcherState
+from harness.history.events import JobSeen, NodeSeen, PodSeen, WatcherState
 from harness.judge.findings import Limit, RefusalGroup, Shares
 
 
@@ -67,6 +67,34 @@ def test_no_free_share_and_no_schedulable_share_are_different_causes() -> None:
     assert only(story).suggests == ("worker_unavailable",)
 
 
+def test_a_job_that_waits_for_its_share_has_claimed_it() -> None:
+    def last_share_waited_for(*, placed: bool) -> Story:
+        story = Story().begin()
+        story.shares(5, 21, 1)
+        story.say(
+            JobSeen(at_ns=story.at(6), job="grpc-job-1-2", job_id="1-2", exists=True, state="active"),
+            "observe",
+        )
+        if placed:
+            pod = PodSeen(
+                at_ns=story.at(7),
+                pod="grpc-job-1-2-abcde",
+                role="stream",
+                exists=True,
+                phase="Pending",
+                ready=False,
+                node="w",
+                job_id="1-2",
+                gpu=1,
+            )
+            story.say(pod, "observe")
+        story.refused(10, 10.1)
+        return story
+
+    assert only(last_share_waited_for(placed=False)).suggests == ("worker_unavailable",)
+    assert only(last_share_waited_for(placed=True)).suggests == ("unexplained",)
+
+
 def test_no_ready_pod_of_focus_server_is_focus_server_down() -> None:
     story = Story().begin()
     for at_s, ready in ((0, True), (9, False), (20, True)):
@@ -98,7 +126,7 @@ def test_refusals_are_grouped_by_their_circumstances_and_every_one_is_in_one_gro
     findings = story.judged()
     assert sum(group.count for group in findings.refusals) == findings.refused_503 == 30
     named = {(group.suggests, group.during): group.count for group in findings.refusals}
-    assert named[("unexplained",), ()] == 17
+    assert named[("unexplained",), ()] == 18
     assert named[("mongodb_unavailable",), ("kill-mongo",)] == 12
 
 
