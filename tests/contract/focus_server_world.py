@@ -119,20 +119,14 @@ def until(holds: Callable[[], Any], within_s: float = 30.0) -> None:
 
 def start(name: str, state_home: Path, *options: str, mode: str) -> Running:
     os.environ["XDG_STATE_HOME"] = str(state_home)
-    command = [
-        sys.executable,
-        "-m",
-        "harness",
-        "sandbox",
-        "up",
-        "--name",
-        name,
-        "--bound-to",
-        str(os.getpid()),
-    ]
+    up = [sys.executable, "-m", "harness", "sandbox", "up", "--name", name, "--bound-to", str(os.getpid())]
     sets = [part for option in options for part in ("--set", option)]
     done = subprocess.run(
-        [*command, "--profile", "fast", *sets], capture_output=True, text=True, timeout=120, check=False
+        [*up, "--mode", mode, "--profile", "fast", *sets],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return Running(read_sandbox(name))
