@@ -17,7 +17,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from harness.errors import RecordUnusable
 from harness.history.run import RunInfo
-from harness.judge.findings import Disagreement, Findings, RefusalGroup, Status
+from harness.judge.findings import Disagreement, Findings, Leftover, RefusalGroup, Status
 from harness.report import sentences, words
 from harness.report.bins import Bin, bin_size_s, bins_of
 from harness.report.sentences import Occurrence
@@ -63,6 +63,17 @@ class Reason:
     share: float
     tone: str
     groups: tuple[RefusalGroup, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LeftoverGroup:
+    """Leftovers of one kind whose names differ in their numbers only."""
+
+    object_kind: str
+    owner: str
+    stem: str
+    names: tuple[str, ...]
+    at_ns: int
 
 
 def write_page(findings: Findings, run: RunInfo, folder: Path) -> Path:
@@ -120,6 +131,7 @@ def render_page(findings: Findings, run: RunInfo, folder: str) -> str:
             badly=badly,
             disagreements=longest(findings),
             few=few,
+            leftovers=leftovers(findings),
         )
     )
 
@@ -212,6 +224,19 @@ def longest(findings: Findings, most: int = 10) -> tuple[Disagreement, ...]:
     """Return the longest disagreements of the three counts, in the order of time."""
     chosen = sorted(findings.disagreements, key=lambda one: one.from_ns - one.to_ns)[:most]
     return tuple(sorted(chosen, key=lambda one: one.from_ns))
+
+
+def leftovers(findings: Findings) -> tuple[LeftoverGroup, ...]:
+    """Return the leftovers, those alike together, most numerous first."""
+    alike: dict[tuple[str, str, str], list[Leftover]] = {}
+    for one in findings.leftovers:
+        stem = re.sub(r"[-.]?[0-9][0-9-]*$", "", one.name) or one.name
+        alike.setdefault((one.object_kind, one.owner, stem), []).append(one)
+    groups = [
+        LeftoverGroup(kind, owner, stem, tuple(one.name for one in found), min(one.at_ns for one in found))
+        for (kind, owner, stem), found in alike.items()
+    ]
+    return tuple(sorted(groups, key=lambda group: -len(group.names)))
 
 
 def few(items: Sequence[Item], most: int = 40) -> Sequence[Item]:
