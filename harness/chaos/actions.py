@@ -51,6 +51,26 @@ def saturate_gpu(
     return _begin("saturate-gpu", hold_s, fill=str(fill), leave=leave, image=image)
 
 
+def worker_not_ready(nodes: str = "1", hold_s: float = 90.0) -> str:
+    """Stop the kubelet of `all` workers, a number of them, or those named."""
+    return _begin("worker-not-ready", hold_s, nodes=str(nodes))
+
+
+def mongo_outage(hold_s: float = 30.0) -> str:
+    """Scale MongoDB to nothing."""
+    return _begin("mongo-outage", hold_s)
+
+
+def kill_focus_server(repeat: bool = True, hold_s: float = 20.0) -> str:
+    """Kill Focus Server's pod without grace, with `repeat` its successors too while held."""
+    return _begin("kill-focus-server", hold_s, repeat=repeat)
+
+
+def focus_server_outage(hold_s: float = 30.0) -> str:
+    """Scale Focus Server to nothing."""
+    return _begin("focus-server-outage", hold_s)
+
+
 def hold(hold_s: float = 30.0) -> str:
     """Hold what is in for `hold_s` seconds, watching that it is still in; stopped early, undo at once."""
     with _patiently() as play:

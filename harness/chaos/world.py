@@ -4,6 +4,10 @@
 which can be frozen (without credentials) into a journal and thawed by whoever undoes later.
 """
 
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -11,8 +15,10 @@ from typing import Any, Literal, Protocol
 import msgspec
 
 from harness.cluster import Object
-from harness.errors import TargetError
+from harness.errors import TargetError, Unreachable
 from harness.target import Kubernetes, Role, RoleName, Target
+
+HAND_TIMEOUT_S = 20.0
 
 
 class World(Protocol):
@@ -60,12 +66,35 @@ class World(Protocol):
         ...
 
 
+def run_hand(target: Target, node: str, verb: str) -> None:
+    """Run the target's `hands.node` command; raises TargetError if it has none, Unreachable if it fails."""
+    command = target.hands.node
+    if command is None:
+        raise TargetError(f"target {target.name!r} names no hands.node: {node} cannot be reached")
+    argv = shlex.split(command.format(node=shlex.quote(node), verb=verb))
+    if argv and argv[0] == "harness":  # ours: the same installation, whatever PATH says
+        argv = [sys.executable, "-m", "harness", *argv[1:]]
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=HAND_TIMEOUT_S, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise Unreachable(f"hands.node {shlex.join(argv)}: {error}") from error
+    if done.returncode != 0:
+        said = done.stderr.strip() or done.stdout.strip()
+        raise Unreachable(f"hands.node {shlex.join(argv)} ended with {done.returncode}: {said}")
+
+
 @dataclass(frozen=True, slots=True)
 class Site:
     """A world, and what the target file calls things there."""
 
     world: World
     target: Target
+    hand: Callable[[Target, str, str], None] = run_hand
+    """Reaches a node's hardware: (target, node, verb)."""
+
+    def reach_node(self, node: str, verb: str) -> None:
+        """Do `verb` to a node's hardware; raises Unreachable if the target's command fails."""
+        self.hand(self.target, node, verb)
 
     @property
     def kubernetes(self) -> Kubernetes:

@@ -8,11 +8,23 @@ from typing import Any
 
 from harness.chaos.faults.cordon_worker import CordonWorker
 from harness.chaos.faults.fault import Case, Fault, Loss, Reading, Signature
+from harness.chaos.faults.focus_server_outage import FocusServerOutage
+from harness.chaos.faults.kill_focus_server import KillFocusServer
 from harness.chaos.faults.kill_mongo import KillMongo
+from harness.chaos.faults.mongo_outage import MongoOutage
 from harness.chaos.faults.saturate_gpu import SaturateGpu
+from harness.chaos.faults.worker_not_ready import WorkerNotReady
 from harness.errors import TargetError
 
-FAULTS: tuple[Fault[Any, Any], ...] = (CordonWorker(), KillMongo(), SaturateGpu())
+FAULTS: tuple[Fault[Any, Any], ...] = (
+    CordonWorker(),
+    WorkerNotReady(),
+    KillMongo(),
+    MongoOutage(),
+    SaturateGpu(),
+    KillFocusServer(),
+    FocusServerOutage(),
+)
 
 
 def fault_named(kind: str) -> Fault[Any, Any]:

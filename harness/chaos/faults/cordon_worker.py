@@ -65,14 +65,10 @@ class CordonWorker(Fault[CordonArguments, CordonBefore]):
 
     def look(self, site: Site, arguments: CordonArguments) -> CordonBefore:
         """Choose workers by the target's selector."""
-        selector = site.kubernetes.worker_selector
-        workers = sorted(site.world.objects("nodes", selector=selector), key=name_of)
-        if not workers:
-            raise TargetError(f"worker_selector {selector!r} matches no node; correct it in the target file")
-        held = [name_of(node) for node in workers if ENTRY_ANNOTATION in annotations_of(node)]
+        chosen = choose_workers(site, arguments.nodes)
+        held = [name_of(node) for node in chosen if ENTRY_ANNOTATION in annotations_of(node)]
         if held:
             raise InjectionFailed(f"{', '.join(held)}: cordoned by a fault already; `harness undo` ends it")
-        chosen = _choose(workers, arguments.nodes)
         before = CordonBefore(
             tuple(NodeBefore(name_of(node), uid_of(node), _is_cordoned(node)) for node in chosen)
         )
@@ -145,7 +141,12 @@ class CordonWorker(Fault[CordonArguments, CordonBefore]):
         return f"kubectl uncordon {' '.join(node.name for node in case.before.ours)}"
 
 
-def _choose(workers: list[Object], nodes: str) -> list[Object]:
+def choose_workers(site: Site, nodes: str) -> list[Object]:
+    """Return the workers that `nodes` means: `all`, a number of schedulable Ready ones, or names."""
+    selector = site.kubernetes.worker_selector
+    workers = sorted(site.world.objects("nodes", selector=selector), key=name_of)
+    if not workers:
+        raise TargetError(f"worker_selector {selector!r} matches no node; correct it in the target file")
     if nodes == "all":
         return workers
     if nodes.isdigit():

@@ -37,6 +37,7 @@ TARGET = Target.model_validate(
             },
         },
         "max_windows": 30,
+        "hands": {"node": "reach {node} {verb}"},
         "limits": {"max_nodes": 2, "max_gpu_share": 1.0, "max_hold": "10m"},
     }
 )
@@ -127,6 +128,16 @@ class MemoryWorld:
         self._control()
         return True
 
+    def hand(self, _target: Target, node: str, verb: str) -> None:
+        """Freeze or thaw a node's kubelet; the node controller's grace is over at once."""
+        self._write(f"{verb} {node}")
+        status = {"freeze": "Unknown", "thaw": "True"}[verb]
+        key = ("nodes", "", node)
+        conditions = [{"type": "Ready", "status": status}]
+        if self.objects_by_key[key]["status"]["conditions"] != conditions:
+            self.objects_by_key[key]["status"]["conditions"] = conditions
+            self._store(key, self.objects_by_key[key])
+
     # --- the inside -------------------------------------------------------------------------------
 
     def snapshot(self) -> str:
@@ -147,7 +158,8 @@ class MemoryWorld:
         for (kind, place, name), obj in sorted(self.objects_by_key.items()):
             if kind == "nodes":
                 annotations = obj["metadata"].get("annotations") or {}
-                state[f"node {name}"] = (obj["spec"].get("unschedulable", False), sorted(annotations))
+                ready = obj["status"]["conditions"][0]["status"]
+                state[f"node {name}"] = (ready, obj["spec"].get("unschedulable", False), sorted(annotations))
             elif kind == "deployments":
                 state[f"deployment {name}"] = (obj["spec"]["replicas"], obj["status"]["readyReplicas"])
             elif place == "focus-harness":
@@ -182,7 +194,11 @@ class MemoryWorld:
                     for pod in self.objects("pods")
                     if labels.items() <= (pod["metadata"].get("labels") or {}).items()
                 ]
-                if not pods and self.mongodb_returns:
+                if not obj["spec"]["replicas"]:
+                    for pod in pods:
+                        del self.objects_by_key["pods", "panda", pod["metadata"]["name"]]
+                    pods = []
+                if not pods and obj["spec"]["replicas"] and self.mongodb_returns:
                     pods = [self._pod(f"{key[2]}-{next(self._numbers)}", labels)]
                 obj["status"] = {"readyReplicas": len(pods)}
 

@@ -25,6 +25,8 @@ GIVEN = {
     "cordon-worker": {"nodes": "all"},
     "kill-mongo": {"repeat": False},
     "saturate-gpu": {"fill": "100%"},
+    "kill-focus-server": {"repeat": False},
+    "worker-not-ready": {"nodes": "all"},
 }
 KINDS = [fault.kind for fault in FAULTS]
 
@@ -47,11 +49,11 @@ def new_play(folder: Path, world: MemoryWorld, target: Target) -> Play:
     header = new_header("test", "chaos-1", freeze(target), clock.start_ns)
     journal = Journal.create(folder / "undo" / "chaos-1.jsonl", header)
     history = HistoryWriter(folder / "history", "chaos-1")
-    return Play(Site(world, target), header, journal, history, clock, "test")
+    return Play(Site(world, target, world.hand), header, journal, history, clock, "test")
 
 
 def arguments(kind: str, **given: object) -> object:
-    return msgspec.convert({**GIVEN[kind], **given}, fault_named(kind).arguments)
+    return msgspec.convert({**GIVEN.get(kind, {}), **given}, fault_named(kind).arguments)
 
 
 def steps(folder: Path) -> list[FaultStep]:
@@ -89,7 +91,7 @@ def test_a_fault_brings_the_declared_state_back_and_records_its_four_instants(
 
 
 def _down_while_killed(world: MemoryWorld, what: str) -> None:
-    if what.startswith("delete pods/mongodb"):
+    if what.startswith(("delete pods/mongodb", "delete pods/focus")):
         world.mongodb_returns = False
 
 
@@ -98,7 +100,7 @@ def test_undo_without_injection_and_twice_changes_nothing_declared(
     make_play: MakePlay, tmp_path: Path, kind: str
 ) -> None:
     world = small_cluster()
-    site = Site(world, TARGET)
+    site = Site(world, TARGET, world.hand)
     before = world.declared()
     fault = fault_named(kind)
     look = fault.look(site, arguments(kind))
@@ -107,7 +109,7 @@ def test_undo_without_injection_and_twice_changes_nothing_declared(
     fault.undo(site, case)
     assert not fault.reading(site, case).differences
     assert world.declared() == before
-    assert fault.mend(site, case).startswith("kubectl ")
+    assert fault.mend(site, case).startswith(("kubectl ", "reach "))
     assert entry.what
 
 
@@ -115,7 +117,7 @@ def test_undo_without_injection_and_twice_changes_nothing_declared(
 def test_a_late_request_after_undo_does_not_last(make_play: MakePlay, tmp_path: Path, kind: str) -> None:
     """A process stopped between reading and writing goes on after the guard has undone its entry."""
     world = small_cluster()
-    site = Site(world, TARGET)
+    site = Site(world, TARGET, world.hand)
     play = make_play(tmp_path, world)
     before = world.declared()
     fault = fault_named(kind)
@@ -146,7 +148,7 @@ def test_operators_cordon_stays(make_play: MakePlay, tmp_path: Path) -> None:
 
 def test_what_somebody_cordoned_meanwhile_is_said_and_left(make_play: MakePlay, tmp_path: Path) -> None:
     world = small_cluster()
-    site = Site(world, TARGET)
+    site = Site(world, TARGET, world.hand)
     play = make_play(tmp_path, world)
     fault = fault_named("cordon-worker")
     look = fault.look(site, arguments("cordon-worker"))
