@@ -66,9 +66,10 @@ def test_the_pages_people_need_exist(page: str) -> None:
 def test_links_between_pages_lead_somewhere() -> None:
     broken = []
     for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
-        for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
-            if not (page.parent / link).exists():
-                broken.append(f"{page.relative_to(ROOT)}: {link}")
+        links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text())
+        broken.extend(
+            f"{page.relative_to(ROOT)}: {link}" for link in links if not (page.parent / link).exists()
+        )
     assert not broken
 
 
@@ -89,7 +90,7 @@ def test_the_rooms_in_the_architecture_page_are_the_rooms_that_exist() -> None:
         for path in (ROOT / "harness").iterdir()
         if path.is_dir() and (path / "__init__.py").exists()
     }
-    assert rooms == {name for name in re.findall(r"^\| `(\w+)/` \|", page, re.MULTILINE)}
+    assert rooms == set(re.findall(r"^\| `(\w+)/` \|", page, re.MULTILINE))
 
 
 def test_the_exit_codes_in_the_docs_are_the_ones_in_the_code() -> None:
