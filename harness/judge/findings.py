@@ -212,6 +212,8 @@ class WindowsFound(Finding, frozen=True, kw_only=True):
     """Windows in the cluster that no request of ours explains; None without sight of the cluster."""
     outcomes: dict[str, int]
     """How windows ended, `Outcome` by `Outcome`: refused creates and closed windows alike."""
+    halfway: int = 0
+    """Windows in the cluster that a refused create of ours may have begun: they appeared while it was being decided."""
     still_open: int
     """Accepted windows whose end is not in the record."""
     ready: int

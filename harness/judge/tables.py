@@ -143,6 +143,7 @@ def windows_found(record: RunRecord, world: World) -> WindowsFound:
         own_unknown=len(windows.unknown),
         own_unknown_found=len(windows.found),
         foreign=None if windows.foreign is None else len(windows.foreign),
+        halfway=len(windows.halfway),
         outcomes=_sorted(outcome for _, outcome in _endings(record)),
         still_open=sum(window.closed_ns is None for window in windows.own),
         ready=len(record.of(WindowReady)),

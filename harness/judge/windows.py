@@ -60,6 +60,8 @@ class Windows:
     unknown: tuple[Window, ...]
     found: dict[int, str]
     """Own-unknown windows by number, and the job in the cluster that may be theirs."""
+    halfway: frozenset[str]
+    """Jobs that a create of ours may have made which then failed: they appeared while it was being decided."""
     foreign: frozenset[str] | None
     """Jobs in the cluster that no request of ours explains; None without sight of the cluster."""
     certain: Steps
@@ -74,7 +76,9 @@ def find_windows(records: Sequence[Record], attempts: Samples, blind: Steps, end
     held, kept, sighted = _held(records, end_ns)
     by_job = {window.job_id: window for window in own if window.job_id}
     found = _match(unknown, held, by_job, blind)
-    strangers = frozenset(held) - set(by_job) - set(found.values())
+    strange = frozenset(held) - set(by_job) - set(found.values())
+    halfway = _halfway(strange, kept, refused)
+    strangers = strange - halfway
     certain: Intervals = []
     possible: Intervals = list(refused)
     for window in own:
@@ -87,13 +91,14 @@ def find_windows(records: Sequence[Record], attempts: Samples, blind: Steps, end
         sure = _cut(held[job], blind) if job else []
         certain += sure
         possible.append(_possible(window, kept.get(job), sure, sighted=sighted, end_ns=end_ns))
-    for job in strangers:
+    for job in strange:
         certain += _cut(held[job], blind)
         possible.append(kept[job])
     return Windows(
         own=tuple(own),
         unknown=tuple(unknown),
         found=found,
+        halfway=halfway,
         foreign=strangers if sighted else None,
         certain=_count(certain),
         possible=_count(possible),
@@ -199,6 +204,19 @@ def _match(unknown: list[Window], held: Held, by_job: dict[str, Window], blind: 
                 free.remove(candidate)
                 break
     return found
+
+
+def _halfway(strange: frozenset[str], kept: Held, refused: Intervals) -> frozenset[str]:
+    """Return the jobs that appeared while a create of ours was decided that was refused; each create explains one."""
+    sent_ns, until_ns = _column(refused, 0), _column(refused, 1) + WATCH_LAG_NS
+    free = np.ones(len(refused), dtype=bool)
+    explained = set()
+    for job in sorted(strange, key=lambda job: kept[job]):
+        fitting = np.flatnonzero(free & (sent_ns <= kept[job][0]) & (kept[job][0] <= until_ns))
+        if len(fitting):
+            free[fitting[0]] = False
+            explained.add(job)
+    return frozenset(explained)
 
 
 def _cut(seen: tuple[int, int], blind: Steps) -> Intervals:

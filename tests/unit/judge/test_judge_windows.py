@@ -52,6 +52,17 @@ def test_a_lost_answer_is_own_unknown_and_claims_the_job_that_appeared_meanwhile
     assert (found.own, found.own_unknown, found.own_unknown_found, found.foreign) == (0, 1, 1, 0)
 
 
+def test_a_window_that_appeared_while_a_create_was_refused_may_be_ours_and_is_not_called_foreign() -> None:
+    story = Story().begin()
+    story.refused(2, 4)
+    story.service("4-704", 2.5, 6)
+    story.service("5-705", 8, 9)
+    story.end(12)
+    findings = story.judged()
+    assert (findings.windows.halfway, findings.windows.foreign) == (1, 1)
+    assert findings.seconds[3].open.certain == 1
+
+
 def test_a_lost_answer_without_a_job_in_the_cluster_stays_possibly_open_for_a_while_only() -> None:
     story = Story().begin()
     story.lost(2, 7)
