@@ -170,6 +170,8 @@ def measured(value: float | None, unit: str) -> str:
         return span(value)
     if unit in ("ratio", "share"):
         return percent(value)
+    if value == 1 and unit.endswith("s"):
+        unit = unit.removesuffix("es") if unit.endswith("sses") else unit.removesuffix("s")
     return f"{number(value)} {unit}".strip()
 
 
@@ -223,7 +225,7 @@ def wanted(gate: GateFinding) -> str:
 
 
 def gate_subject(gate: GateFinding) -> str:
-    """Return what a gate measures, and where: `refusals of 503 during baseline`."""
-    of = f" of {gate.of}" if gate.of else ""
-    during = f" during {listed(gate.during)}" if gate.during else ""
-    return f"{gate.measure.replace('_', ' ')}{of}{during}"
+    """Return what a gate measures, and where: `refusals during baseline and the fault kill-mongo`."""
+    of = f" of {gate.of.replace('_', ' ')}" if gate.of else ""
+    where = listed(part.replace("fault:", "the fault ") for part in gate.during)
+    return f"{gate.measure.replace('_', ' ')}{of}{f' during {where}' if where else ''}"

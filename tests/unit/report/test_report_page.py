@@ -157,7 +157,7 @@ def test_the_page_says_what_the_findings_say(page: str, findings: Findings) -> N
         assert sentence in text
     for gate in findings.gates:
         assert gate.name in text
-        assert gate.reason in text
+        assert (words.gate_subject(gate) if gate.status is Status.PASSED else gate.reason) in text
     for one in occurrences(findings):
         assert fault_sentence(one) in text
     assert "cordon-worker" in text
@@ -356,6 +356,16 @@ def test_text_has_enough_contrast_in_both_schemes(page: str, scheme: int) -> Non
 )  # fmt: skip
 def test_spans_read_as_people_say_them(value_s: float | None, text: str) -> None:
     assert words.span(value_s) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [(1, "creates", "1 create"), (0, "faults", "0 faults"), (1, "processes", "1 process"), (1, "s", "1.00 s"), (0.5, "share", "50 %"), (None, "s", "not known")],
+)  # fmt: skip
+def test_measured_values_have_their_unit_in_the_right_number(
+    value: float | None, unit: str, text: str
+) -> None:
+    assert words.measured(value, unit) == text
 
 
 def test_instants_round_without_a_sixtieth_second() -> None:
