@@ -35,9 +35,7 @@ class Verbs(click.Group):
 
 
 def _sandbox() -> click.Command:
-    missing = [
-        name for name in ("fastapi", "jsonpatch", "psutil", "trustme", "uvicorn") if not find_spec(name)
-    ]
+    missing = [name for name in ("fastapi", "psutil", "trustme", "uvicorn") if not find_spec(name)]
     if missing:
         raise InputError(
             f"the sandbox needs {', '.join(missing)}; install them with: pip install 'focus-harness[sandbox]'"
