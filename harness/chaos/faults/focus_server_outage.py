@@ -26,6 +26,6 @@ class FocusServerOutage(RoleOutage):
     signature: ClassVar[Signature] = Signature(
         seen="Focus Server has no pod; 503 from the ingress; running streams go on",
         where="the workload's replicas, its endpoints, POST /configure",
-        within_s=35.0,
+        within_s=10.0,
         gone_within_s=30.0,
     )

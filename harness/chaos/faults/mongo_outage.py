@@ -23,6 +23,6 @@ class MongoOutage(RoleOutage):
     signature: ClassVar[Signature] = Signature(
         seen="MongoDB has no pod; 503 mongodb; MongoDB does not answer",
         where="the workload's replicas, ping, POST /configure",
-        within_s=35.0,
+        within_s=10.0,
         gone_within_s=45.0,
     )
