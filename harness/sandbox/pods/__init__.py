@@ -28,6 +28,7 @@ PRELOAD: tuple[str, ...] = (
     "harness.wire.pandadatastream_pb2",
     "pymongo",
     "harness.sandbox.api",
+    "harness.sandbox.pods.amqp",
     "harness.sandbox.pods.stream_server",
     "harness.sandbox.pods.cleanup",
     "harness.sandbox.pods.idle",

@@ -18,7 +18,8 @@ from pika.adapters.asyncio_connection import AsyncioConnection
 
 from harness.sandbox.api import Api, ApiStatus
 from harness.sandbox.pods.context import PodContext
-from harness.sandbox.pods.resolve import api_of, service_address
+from harness.sandbox.pods.plain_api import PlainApi
+from harness.sandbox.pods.resolve import service_address
 
 # pika logs every refused connection with a traceback; its callers say what matters.
 logging.getLogger("pika").setLevel(logging.CRITICAL)
@@ -174,7 +175,15 @@ async def _address(pod: PodContext, api: Api | None) -> str:
     try:
         if api is not None:
             return await service_address(api, pod.namespace, pod.settings.broker_name)
-        async with api_of(pod) as own:
-            return await service_address(own, pod.namespace, pod.settings.broker_name)
+        # Blocking, on a thread: a stream pod that only needs this one address keeps no pool of connections.
+        return await asyncio.to_thread(_ask_plainly, pod)
     except ApiStatus as error:
         raise BrokerError(str(error)) from error
+
+
+def _ask_plainly(pod: PodContext) -> str:
+    api = PlainApi(pod)
+    try:
+        return str(api.get("services", pod.settings.broker_name, pod.namespace)["spec"]["clusterIP"])
+    finally:
+        api.close()

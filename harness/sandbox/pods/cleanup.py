@@ -9,15 +9,15 @@ a setting: frames sent, or CPU by pod metrics as in the field. In `queue_leak` m
 from __future__ import annotations
 
 import asyncio
-import signal
 import sys
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Callable
 from typing import Any
 
-from harness.sandbox.api import Api, ApiStatus
+from harness.sandbox.api import ApiStatus
 from harness.sandbox.pods import activity, feed
 from harness.sandbox.pods.context import PodContext
-from harness.sandbox.pods.resolve import api_of, service_address
+from harness.sandbox.pods.plain_api import PlainApi
 from harness.sandbox.truth import TruthLog, process_name
 
 CLEANING_S = 120.0
@@ -27,7 +27,7 @@ FINISHED = ("Complete", "Failed")
 class Window:
     """One window as its cleanup pod sees it."""
 
-    def __init__(self, pod: PodContext, api: Api) -> None:
+    def __init__(self, pod: PodContext, api: PlainApi) -> None:
         self.pod = pod
         self.job_id = pod.env["JOB_ID"]
         self._api = api
@@ -35,15 +35,15 @@ class Window:
         self._frames: int | None = None
         self._address = ""
 
-    async def over(self) -> str | None:
+    def over(self) -> str | None:
         """Take one reading; return why the window is over, None while it lives or cannot be seen."""
         name = f"grpc-job-{self.job_id}"
         try:
-            job = await self._api.get("jobs.batch", name, self.pod.namespace)
+            job = self._api.get("jobs.batch", name, self.pod.namespace)
             for condition in job.get("status", {}).get("conditions") or []:
                 if condition["type"] in FINISHED and condition["status"] == "True":
                     return str(condition["type"])
-            idle = await self._idle(name)
+            idle = self._idle(name)
         except ApiStatus as error:
             return "gone" if error.code == 404 else None
         if idle is None:
@@ -51,17 +51,17 @@ class Window:
         self._low = self._low + 1 if idle else 0
         return "idle" if self._low >= self.pod.settings.cleanup_low_readings else None
 
-    async def _idle(self, name: str) -> bool | None:
+    def _idle(self, name: str) -> bool | None:
         """Return whether the window did nothing since the last reading; None without a reading."""
         settings = self.pod.settings
         if settings.cleanup_sign == "cpu":
-            used_m = await self._cpu_m(name)
+            used_m = self._cpu_m(name)
             return None if used_m is None else used_m <= settings.cleanup_cpu_threshold_m
         if not self._address:
-            self._address = await self._find_pod(name)
+            self._address = self._find_pod(name)
             if not self._address:
                 return None
-        frames = await asyncio.to_thread(activity.ask, self._address)
+        frames = activity.ask(self._address)
         if frames is None:
             # Running but its port is not open yet: as idle as an unused one, so that it cannot stay for ever.
             frames = self._frames or 0
@@ -69,101 +69,68 @@ class Window:
         self._frames = frames
         return sent <= settings.cleanup_frames_threshold
 
-    async def _find_pod(self, name: str) -> str:
-        pods, _ = await self._api.list("pods", self.pod.namespace, labels=f"app={name}")
-        for found in pods:
+    def _find_pod(self, name: str) -> str:
+        for found in self._api.list("pods", self.pod.namespace, f"app={name}"):
             status = found.get("status", {})
             if status.get("phase") == "Running" and status.get("podIP"):
                 return str(status["podIP"])
         return ""
 
-    async def _cpu_m(self, name: str) -> float | None:
-        pods, _ = await self._api.list("pods.metrics.k8s.io", self.pod.namespace, labels=f"app={name}")
+    def _cpu_m(self, name: str) -> float | None:
+        pods = self._api.list("pods.metrics.k8s.io", self.pod.namespace, f"app={name}")
         if not pods:
             return None
         return sum(_millicores(c["usage"]["cpu"]) for found in pods for c in found["containers"])
 
 
-async def serve(pod: PodContext) -> int:
-    """Watch the window to its end and remove it; return the exit code."""
-    told = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, told.set)
-    async with api_of(pod, timeout_s=5.0) as api:
-        window = Window(pod, api)
-        reason = None
-        while reason is None:
-            try:
-                await asyncio.wait_for(told.wait(), pod.settings.cleanup_period_s)
-            except TimeoutError:
-                reason = await window.over()
-            else:
-                return 143
-        truth = TruthLog(pod.truth_dir, process_name("cleanup", pod.name))
-        truth.write("window_cleaned", job_id=window.job_id, reason=reason)
-        await clean(pod, api, window.job_id)
-    return 0
-
-
-async def clean(pod: PodContext, api: Api, job_id: str) -> None:
+def clean(pod: PodContext, api: PlainApi, job_id: str) -> None:
     """Remove everything of a window, its own cleanup Job last; tries what fails again for two minutes."""
-    steps: list[Callable[[], Awaitable[None]]] = [
-        lambda: _delete(api, pod, "services", f"grpc-service-{job_id}"),
-        lambda: _delete(api, pod, "jobs.batch", f"grpc-job-{job_id}"),
+    steps: list[Callable[[], None]] = [
+        lambda: api.delete("services", f"grpc-service-{job_id}", pod.namespace),
+        lambda: api.delete("jobs.batch", f"grpc-job-{job_id}", pod.namespace),
     ]
     if pod.settings.task_in_mongodb:
         steps.append(lambda: _remove_task(pod, api, job_id))
     if pod.env.get(feed.BROKER_ENV) and not pod.settings.queue_leak:
-        steps.append(lambda: _remove_queues(pod, api, job_id))
-    until_s = asyncio.get_running_loop().time() + CLEANING_S
+        steps.append(lambda: asyncio.run(_remove_queues(pod, job_id)))
+    until_s = time.monotonic() + CLEANING_S
     while steps:
         left = []
         for step in steps:
             try:
-                await step()
+                step()
             except Exception as error:
                 sys.stderr.write(f"{type(error).__name__}: {error}\n")
                 left.append(step)
-        steps = left if asyncio.get_running_loop().time() < until_s else []
+        steps = left if time.monotonic() < until_s else []
         if steps:
-            await asyncio.sleep(1.0)
-    await _delete(api, pod, "jobs.batch", f"cleanup-job-{job_id}")
+            time.sleep(1.0)
+    api.delete("jobs.batch", f"cleanup-job-{job_id}", pod.namespace)
 
 
-async def _delete(api: Api, pod: PodContext, resource: str, name: str) -> None:
-    try:
-        await api.delete(resource, name, pod.namespace, grace_s=0, propagation="Background")
-    except ApiStatus as error:
-        if error.code != 404:
-            raise
-
-
-async def _remove_task(pod: PodContext, api: Api, job_id: str) -> None:
+def _remove_task(pod: PodContext, api: PlainApi, job_id: str) -> None:
     # Imported late: a cleanup pod that only waits should stay small.
     from pymongo import MongoClient  # noqa: PLC0415
 
     settings = pod.settings
-    host = await service_address(api, pod.namespace, settings.mongodb_name)
-
-    def remove() -> None:
-        client: MongoClient[dict[str, Any]] = MongoClient(
-            host,
-            settings.mongodb_port,
-            username=settings.mongodb_user,
-            password=settings.mongodb_password,
-            authSource=settings.mongodb_database,
-            directConnection=True,
-            serverSelectionTimeoutMS=2000,
-        )
-        with client:
-            client[settings.mongodb_database].tasks.delete_one({"_id": job_id})
-
-    await asyncio.to_thread(remove)
+    service = api.get("services", settings.mongodb_name, pod.namespace)
+    client: MongoClient[dict[str, Any]] = MongoClient(
+        service["spec"]["clusterIP"],
+        settings.mongodb_port,
+        username=settings.mongodb_user,
+        password=settings.mongodb_password,
+        authSource=settings.mongodb_database,
+        directConnection=True,
+        serverSelectionTimeoutMS=2000,
+    )
+    with client:
+        client[settings.mongodb_database].tasks.delete_one({"_id": job_id})
 
 
-async def _remove_queues(pod: PodContext, api: Api, job_id: str) -> None:
+async def _remove_queues(pod: PodContext, job_id: str) -> None:
     from harness.sandbox.pods import amqp  # noqa: PLC0415
 
-    link = await amqp.connect(pod, api, timeout_s=5.0)
+    link = await amqp.connect(pod, timeout_s=5.0)
     try:
         for queue in (f"focus_baby.{job_id}", pod.env.get("LOG_QUEUE", "")):
             if queue:
@@ -180,5 +147,15 @@ def _millicores(quantity: str) -> float:
 
 
 def main(pod: PodContext) -> int:
-    """Run the cleanup program of one window; return its exit code."""
-    return asyncio.run(serve(pod))
+    """Watch one window to its end and remove it; return the exit code. SIGTERM just ends it."""
+    api = PlainApi(pod)
+    window = Window(pod, api)
+    reason = None
+    while reason is None:
+        time.sleep(pod.settings.cleanup_period_s)
+        reason = window.over()
+    truth = TruthLog(pod.truth_dir, process_name("cleanup", pod.name))
+    truth.write("window_cleaned", job_id=window.job_id, reason=reason)
+    clean(pod, api, window.job_id)
+    api.close()
+    return 0
