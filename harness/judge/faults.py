@@ -1,7 +1,7 @@
 """Every fault from opening to proof of undoing, and what clients felt of it in between and until they recovered.
 
 Called by judge; gates ask it for a fault's window (`fault:<experiment>`). An effect is attributed by time alone here: a failed
-create or a broken stream inside the fault's window.
+create, a window accepted and never served, or a broken stream inside the fault's window.
 """
 
 from collections.abc import Iterable
@@ -22,7 +22,7 @@ from harness.history.samples import ACCEPTED, Rows
 from harness.judge.findings import FaultFinding, Gap
 from harness.judge.record import SECOND_NS, RunRecord, Spans, joined, outcome_counts
 from harness.judge.steps import Ints, ints
-from harness.measures.catalogue import BROKEN
+from harness.measures.catalogue import BROKEN, UNSERVED
 
 BASELINE_NS = 30 * SECOND_NS
 """How much of the time before an injection the baseline is taken from."""
@@ -66,6 +66,8 @@ class _Clients:
         self.failed_ns: Ints = self.done_ns[~self.accepted & ~cancelled]
         self.broken_ns = ints(e.at_ns for e in record.of(WindowClosed) if e.outcome in BROKEN)
         accepted_at = {e.window: e.at_ns for e in record.of(WindowAccepted)}
+        unserved = (e for e in record.of(WindowClosed) if e.outcome in UNSERVED)
+        self.unserved_ns = ints(accepted_at.get(e.window, e.at_ns) for e in unserved)
         firsts = record.of(FirstFrame)
         self.first_ns = ints(e.at_ns for e in firsts)
         self.first_accept_ns = ints(accepted_at.get(e.window, e.at_ns - e.since_accept_ns) for e in firsts)
@@ -95,7 +97,8 @@ def _finding(entry: _Entry, clients: _Clients, gaps: tuple[Gap, ...]) -> FaultFi
     inside = _inside(clients.creates, injected_ns, to_ns)
     refusals = int((inside["outcome"] == record.attempts.number(Outcome.UNAVAILABLE_503)).sum())
     broken_ns = _between(clients.broken_ns, injected_ns, to_ns)
-    effects_ns = np.concatenate([_between(clients.failed_ns, injected_ns, to_ns), broken_ns])
+    unserved_ns = _between(clients.unserved_ns, injected_ns, to_ns)
+    effects_ns = np.concatenate([_between(clients.failed_ns, injected_ns, to_ns), broken_ns, unserved_ns])
     felt = bool(len(effects_ns))
     baseline = None
     if injected_ns is not None:
@@ -123,6 +126,7 @@ def _finding(entry: _Entry, clients: _Clients, gaps: tuple[Gap, ...]) -> FaultFi
             s.refusal_expected for s in record.run.steps if s.experiment == first.experiment
         ),
         streams_broken=len(broken_ns),
+        windows_unserved=len(unserved_ns),
         first_effect_ns=int(effects_ns.min()) if felt else None,
         last_effect_ns=int(effects_ns.max()) if felt else None,
         first_accepted_after_undo_ns=accepted_ns,

@@ -122,8 +122,8 @@ class Spread(Finding, frozen=True, kw_only=True):
 class FaultFinding(Finding, frozen=True, kw_only=True):
     """One undo entry from opening to proof of undoing, and what clients felt of it.
 
-    An *effect* is a create that ended in anything but `accepted` or `cancelled`, or a stream that broke. Effects belong to
-    the fault's window `from_ns..to_ns`: from injected to recovered (the later of verified and the first success after the
+    An *effect* is a create that ended in anything but `accepted` or `cancelled`, a window that was accepted and never served,
+    or a stream that broke. Effects belong to the fault's window `from_ns..to_ns`: from injected to recovered (the later of verified and the first success after the
     undo; without one, the start of the drain).
     """
 
@@ -147,6 +147,8 @@ class FaultFinding(Finding, frozen=True, kw_only=True):
     refusals_503: int
     refusal_expected: bool
     streams_broken: int
+    windows_unserved: int = 0
+    """Windows accepted within the fault's window that never became ready or never yielded a frame of their own."""
     first_effect_ns: int | None
     last_effect_ns: int | None
     first_accepted_after_undo_ns: int | None

@@ -41,6 +41,7 @@ LEFTOVER_WATCH = "leftovers"
 """The watcher that looks for leftovers: a `WatcherState` of it, seeing, says that somebody has looked."""
 
 SUCCESSES = (Outcome.STREAMING, Outcome.COMPLETE)
+UNSERVED = (Outcome.PENDING_NO_START, Outcome.STREAM_NO_FRAME)
 BROKEN = (Outcome.STREAM_BROKEN, Outcome.STREAM_BROKEN_BEFORE_DATA, Outcome.FOREIGN_STREAM)
 
 Seen = TypeVar("Seen", bound=Event)
@@ -190,7 +191,7 @@ MEASURES: tuple[Measure[Any], ...] = (
         "phantom_windows",
         "windows",
         "Windows accepted that never became ready or never yielded a frame.",
-        _closed(Outcome.PENDING_NO_START, Outcome.STREAM_NO_FRAME),
+        _closed(*UNSERVED),
     ),
     Total("first_frames", "windows", "Windows whose first own frame arrived.", _count(FirstFrame)),
     Quantile("ready_p50", "s", "Time from 200 to a ready stream, median.", 0.5, _since_accept(WindowReady)),

@@ -98,6 +98,17 @@ def test_broken_streams_are_effects() -> None:
     assert fault.first_effect_ns == story.at(11)
 
 
+def test_a_window_accepted_and_never_served_is_an_effect_of_the_time_it_was_accepted_in() -> None:
+    story = Story(max_windows=None).begin()
+    story.fault("cordon", injected=10, undone=14, verified=15)
+    story.window(11, 28, outcome=Outcome.PENDING_NO_START)
+    story.window(16, 20)
+    story.end(30)
+    [fault] = story.judged().faults
+    assert (fault.windows_unserved, fault.streams_broken, fault.refusals_503) == (1, 0, 0)
+    assert fault.first_effect_ns == story.at(11.1)
+
+
 # --- gates and verdict ----------------------------------------------------------------------------
 
 
