@@ -9,7 +9,8 @@ reconnects by itself, for ever, because that is what a watcher needs.
 import asyncio
 import json
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any, Literal, Protocol, Self
 
@@ -345,12 +346,13 @@ class RestApi:
             if not synced:
                 synced = True
                 yield SYNCED, {}
-            async for kind, obj in self._stream(path, {**selectors, "resourceVersion": version}):
-                mirror.seen(kind, obj)
-                yield kind, obj
+            async with aclosing(self._stream(path, {**selectors, "resourceVersion": version})) as changes:
+                async for kind, obj in changes:
+                    mirror.seen(kind, obj)
+                    yield kind, obj
             await asyncio.sleep(self._retry_s)
 
-    async def _stream(self, path: str, params: dict[str, str]) -> AsyncIterator[WatchEvent]:
+    async def _stream(self, path: str, params: dict[str, str]) -> AsyncGenerator[WatchEvent]:
         """Events from one version on; reconnects at the last version seen, ends when a list is needed."""
         while True:
             query = {**params, "watch": "true", "allowWatchBookmarks": "true"}

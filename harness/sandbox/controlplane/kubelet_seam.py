@@ -166,5 +166,5 @@ async def _pump(source: Socket, sink: Socket) -> None:
     async for message in source:
         if message.type is aiohttp.WSMsgType.BINARY:
             await sink.send_bytes(message.data)
-        elif message.type is aiohttp.WSMsgType.TEXT:
-            await sink.send_str(message.data)
+        elif message.type is aiohttp.WSMsgType.TEXT:  # the Python client types in texts; kubelets get bytes
+            await sink.send_bytes(message.data.encode())

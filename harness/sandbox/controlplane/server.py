@@ -80,6 +80,8 @@ class ControlPlane:
             if passes % 50 == 0:
                 self._drop_old_events()
                 self._drop_metrics()
+                if self.plan.world == "conformance":
+                    world.renew_lease(self.verbs)
             passes += 1
             await asyncio.sleep(0.2)
 
@@ -156,7 +158,9 @@ async def serve(
     await web.TCPSite(runner, plan.host, plan.port, ssl_context=tls, backlog=1024).start()
     tasks = [asyncio.create_task(plane.keep_house(), name="housekeeping")]
     if plan.controllers and importlib.util.find_spec(CONTROLLERS) is not None:
-        settings = plan.settings or importlib.import_module("harness.sandbox.settings").Settings()
+        settings = plan.settings or importlib.import_module("harness.sandbox.settings").Settings(
+            restart_delay_s=0.0
+        )
         run = importlib.import_module(CONTROLLERS).run
         tasks.append(asyncio.create_task(run(plane.local, settings), name="controllers"))
     for task in tasks:
