@@ -114,7 +114,8 @@ class Informer:
             changed: asyncio.Future[None] = loop.create_future()
             self._waiting.add(changed)
             try:
-                await asyncio.wait_for(changed, deadline - loop.time())
+                async with asyncio.timeout_at(deadline):
+                    await changed
             except TimeoutError:
                 return False
             finally:

@@ -60,27 +60,36 @@ class _Counts:
     newly_succeeded: list[Obj]
     newly_failed: list[Obj]
     terminating: int
+    named: dict[str, list[str]]
+    """Uids of pods that have ended and are not in the numbers yet: those the status names, and new ones."""
 
     @property
     def all_succeeded(self) -> int:
-        return self.succeeded + len(self.newly_succeeded)
+        return self.succeeded + len(self.named["succeeded"])
 
     @property
     def all_failed(self) -> int:
-        return self.failed + len(self.newly_failed)
+        return self.failed + len(self.named["failed"])
 
 
 def count(job: Obj, pods: list[Obj]) -> _Counts:
     """Count a job's pods; those that carry no finalizer any more were counted before."""
     status = job.get("status") or {}
+    uncounted = status.get("uncountedTerminatedPods") or {}
     tracked = [pod for pod in pods if is_tracked(pod)]
+    succeeded = [pod for pod in tracked if phase(pod) == "Succeeded"]
+    failed = [pod for pod in tracked if has_failed(pod)]
     return _Counts(
         status.get("succeeded", 0),
         status.get("failed", 0),
         [pod for pod in pods if is_active(pod)],
-        [pod for pod in tracked if phase(pod) == "Succeeded"],
-        [pod for pod in tracked if has_failed(pod)],
+        succeeded,
+        failed,
         sum(1 for pod in pods if is_going(pod) and not is_over(pod)),
+        {
+            "succeeded": sorted({*(uncounted.get("succeeded") or []), *map(_uid, succeeded)}),
+            "failed": sorted({*(uncounted.get("failed") or []), *map(_uid, failed)}),
+        },
     )
 
 
@@ -263,12 +272,7 @@ class JobController(Controller):
         counts = count(job, self._pods.controlled_by(uid))
         old = job.get("status") or {}
         uncounted = old.get("uncountedTerminatedPods") or {}
-        named = {
-            "succeeded": sorted(
-                {*(uncounted.get("succeeded") or []), *(_uid(pod) for pod in counts.newly_succeeded)}
-            ),
-            "failed": sorted({*(uncounted.get("failed") or []), *(_uid(pod) for pod in counts.newly_failed)}),
-        }
+        named = counts.named
         if named["succeeded"] or named["failed"]:
             if {key: value for key, value in named.items() if value} != uncounted:
                 shown = {key: value for key, value in named.items() if value}
@@ -332,6 +336,8 @@ class JobController(Controller):
             return
         job, spec = known, known["spec"]
         pods = self._pods.controlled_by(job["metadata"]["uid"])
+        if any(is_tracked(pod) and not is_active(pod) for pod in pods):
+            return  # an end that came in since we counted; its event has us count again
         active = [pod for pod in pods if is_active(pod)]
         wanted = spec.get("parallelism", 1)
         succeeded = (job.get("status") or {}).get("succeeded", 0)

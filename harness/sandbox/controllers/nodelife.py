@@ -80,7 +80,8 @@ class NodeLifecycle:
         period_s, looked_s = self._settings.node_monitor_s, time.monotonic()
         while True:
             try:
-                await asyncio.wait_for(self._changed.wait(), period_s)
+                async with asyncio.timeout(period_s):  # wait_for can swallow a cancellation in Python 3.11
+                    await self._changed.wait()
             except TimeoutError:
                 pass
             self._changed.clear()

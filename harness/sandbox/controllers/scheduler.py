@@ -152,7 +152,7 @@ class Scheduler:
         }
         conditions = with_condition((pod.get("status") or {}).get("conditions") or [], new, now())
         namespace, name = key_of(pod)
-        patch = {"metadata": {"uid": uid}, "status": {"phase": "Pending", "conditions": conditions}}
+        patch = {"metadata": {"uid": uid}, "status": {"conditions": conditions}}
         try:
             await self._api.patch("pods", name, patch, namespace, subresource="status")
         except ApiStatus as refusal:
