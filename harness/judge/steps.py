@@ -70,17 +70,6 @@ class Steps:
         same = (self.values == value).astype(np.int64)
         return Steps(self.at_ns, same[1:], int(same[0]))
 
-    def spans(self, value: int, end_ns: int) -> list[tuple[int, int]]:
-        """Return the stretches [from, to) in which the value held, from 0 to `end_ns`."""
-        edges = np.concatenate(
-            [[0], self.at_ns, [max(end_ns, int(self.at_ns[-1]) if len(self.at_ns) else 0)]]
-        )
-        return [
-            (max(0, int(edges[i])), int(edges[i + 1]))
-            for i in np.flatnonzero(self.values == value)
-            if edges[i + 1] > max(0, edges[i])
-        ]
-
     @cached_property
     def _most(self) -> list[Ints]:
         return _table(self.values)

@@ -191,17 +191,6 @@ class World:
         """Per role that is also a dependency: how many of its pods are Ready; `UNKNOWN` before the first sight."""
         return {role: self._ready_pods(role) for role in DEPENDENCIES}
 
-    @cached_property
-    def usable_workers(self) -> Seen:
-        """How many workers are Ready and schedulable; `UNKNOWN` before the first sight."""
-        usable: dict[str, bool] = {}
-        changes: list[tuple[int, int, str]] = []
-        for record, event in self._of(NodeSeen):
-            if event.worker:
-                usable[event.node] = event.exists and event.ready == "True" and not event.unschedulable
-                changes.append((event.at_ns, sum(usable.values()), identity(record)))
-        return _seen(changes)
-
     # --- the three counts -------------------------------------------------------------------------
 
     @cached_property

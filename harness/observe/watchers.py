@@ -22,7 +22,8 @@ from harness.target import Target
 
 STOP_S = 1.0
 """How long `stop` waits for all threads together. A watch notices only when its connection ends; what it says later is dropped."""
-
+FIRST_PAUSE_S, LAST_PAUSE_S = 0.5, 30.0
+"""Pauses before a watcher that failed is begun anew."""
 NO_CLUSTER = "the target has no cluster (`kube: none`)"
 CLUSTER_WATCHERS = ("nodes", "pods", "jobs", "services", "events", "kubernetes_api", LOGS)
 
@@ -55,12 +56,18 @@ class Watchers:
         self._notebook.close()
 
     def _guarded(self, name: str, run: Callable[[], None]) -> None:
-        try:
-            run()
-        except Exception as error:
-            self._notebook.seeing(
-                name, seeing=False, detail=f"the watcher failed: {type(error).__name__}: {error}"
-            )
+        """Run a watcher; one that fails says that it cannot see and is begun anew, each time after a longer pause."""
+        pause_s = FIRST_PAUSE_S
+        while not self._stop.is_set():
+            try:
+                run()
+            except Exception as error:
+                why = f"the watcher failed: {type(error).__name__}: {error}"
+                self._notebook.seeing(name, seeing=False, detail=why)
+                self._stop.wait(pause_s)
+                pause_s = min(2 * pause_s, LAST_PAUSE_S)
+            else:
+                return
 
 
 def start(target: Target, cluster: Cluster | None, writer: HistoryWriter, clock: Clock) -> Watchers:

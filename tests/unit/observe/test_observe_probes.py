@@ -15,7 +15,7 @@ from harness.clock import SECOND_NS, ManualClock, SystemClock
 from harness.history.events import AnyEvent, DependencySeen, LogLineSeen, WatcherState
 from harness.history.reader import read_history
 from harness.history.writer import HistoryWriter
-from harness.observe import start
+from harness.observe import Watchers, start
 from harness.observe.logs import LINES_PER_S, LineBudget
 from harness.observe.notebook import REPEAT_NS, Notebook
 from harness.observe.probes import FocusProbe, MongoProbe, NoAnswer, Probe
@@ -172,6 +172,25 @@ def test_a_process_that_stood_still_says_that_nobody_looked(notes: Any) -> None:
     notebook.blinked(12 * SECOND_NS)
     states = [(event.watcher, event.seeing, event.at_ns // SECOND_NS) for event in events()]
     assert states == [("pods", True, 0), ("logs", False, 0), ("pods", False, 12), ("pods", True, 20)]
+
+
+def test_a_watcher_that_fails_says_so_and_is_begun_anew(tmp_path: Path) -> None:
+    notebook = Notebook(HistoryWriter(tmp_path, "watchers"), SystemClock.start())
+    stop, seen = threading.Event(), threading.Event()
+    tries = iter([KeyError("metadata"), None])
+
+    def run() -> None:
+        if (error := next(tries)) is not None:
+            raise error
+        notebook.seeing("pods", seeing=True)
+        seen.set()
+
+    watchers = Watchers(notebook, stop, [("pods", run)])
+    assert seen.wait(5)
+    watchers.stop()
+    states = [record.event for record in read_history(tmp_path).events]
+    assert [state.seeing for state in states if isinstance(state, WatcherState)] == [False, True]
+    assert "KeyError: 'metadata'" in getattr(states[0], "detail", "")
 
 
 def test_lines_beyond_the_budget_are_counted_not_kept() -> None:
