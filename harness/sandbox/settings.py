@@ -100,6 +100,8 @@ class Settings:
     cleanup_cpu_threshold_m: float = 4.0
     cleanup_frames_threshold: int = 0
     queue_leak: bool = False
+    service_owned: bool = True
+    """True: a window's Service is owned by its Job, so that a lost cleanup pod leaks no slot for ever."""
 
     # Focus Server: admission and answers.
     admission: bool = True
@@ -287,6 +289,7 @@ BY_MODE: dict[str, dict[str, Any]] = {
         "metadata_delay_s": 45.0,
         "split_readers": True,
         "queue_leak": True,
+        "service_owned": False,
         "latency_median_s": 0.34,
         "latency_p95_s": 0.76,
         "latency_per_parallel_s": 2.0,

@@ -59,12 +59,22 @@ def cleanup_job(assignment: Assignment, settings: Settings, extra_env: dict[str,
     return _job(name, settings, settings.cleanup_ttl_s, pod)
 
 
-def service(assignment: Assignment, slot: int, settings: Settings) -> Obj:
-    """Return the NodePort Service by which clients reach the window."""
+def service(assignment: Assignment, slot: int, settings: Settings, owner_uid: str = "") -> Obj:
+    """Return the NodePort Service by which clients reach the window, owned by its Job where a uid is given."""
+    owner = {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "name": f"grpc-job-{assignment.job_id}",
+        "uid": owner_uid,
+    }
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": {"name": f"grpc-service-{assignment.job_id}", "namespace": settings.namespace},
+        "metadata": {
+            "name": f"grpc-service-{assignment.job_id}",
+            "namespace": settings.namespace,
+            **({"ownerReferences": [owner]} if owner_uid else {}),
+        },
         "spec": {
             "type": "NodePort",
             "selector": {"app": f"grpc-job-{assignment.job_id}"},

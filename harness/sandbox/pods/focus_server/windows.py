@@ -12,7 +12,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from harness.sandbox.api import Api, ApiStatus
 from harness.sandbox.pods import amqp, feed
@@ -27,6 +27,7 @@ from harness.sandbox.truth import Cause, TruthLog, in_order
 
 log = logging.getLogger("pz.focus_server")
 ROLLBACK_S = 60.0
+T = TypeVar("T")
 LOG_QUEUE_ENV = "LOG_QUEUE"
 
 
@@ -75,6 +76,7 @@ class Windows:
         if settings.waiting_for_fiber and not wish.historic:
             log.error("Cannot configure job: missing required fiber metadata fields: prr")
             self._refuse({Cause.WAITING_FOR_FIBER}, request_id)
+        await self._world.wait_synced(settings.kubernetes_timeout_s)
         failing = await self._dependencies.failing()
         rows = 0
         if not failing & {Cause.MONGODB, Cause.KUBERNETES_API}:
@@ -184,19 +186,18 @@ class Windows:
         if self._dependencies.has_broker:
             env = {feed.BROKER_ENV: settings.broker_name}
             log_queue = {LOG_QUEUE_ENV: _log_queue(assignment)}
-        for resource, obj in (
-            ("jobs.batch", objects.grpc_job(assignment, settings, {} if assignment.historic else env)),
-            ("jobs.batch", objects.cleanup_job(assignment, settings, {**env, **log_queue})),
-            ("services", objects.service(assignment, slot, settings)),
-        ):
-            name = obj["metadata"]["name"]
+        job = objects.grpc_job(assignment, settings, {} if assignment.historic else env)
+        uid = (await self._create("jobs.batch", job, made))["metadata"]["uid"]
+        await self._create(
+            "jobs.batch", objects.cleanup_job(assignment, settings, {**env, **log_queue}), made
+        )
+        service = objects.service(assignment, slot, settings, uid if settings.service_owned else "")
+        await self._create("services", service, made)
 
-            def undo(resource: str = resource, name: str = name) -> Awaitable[Any]:
-                return self._delete(resource, name)
-
-            await self._step(
-                self._api.create(resource, obj, settings.namespace), _Made(f"{resource}/{name}", undo), made
-            )
+    async def _create(self, resource: str, obj: dict[str, Any], made: list[_Made]) -> dict[str, Any]:
+        name = obj["metadata"]["name"]
+        undo = _Made(f"{resource}/{name}", lambda: self._delete(resource, name))
+        return await self._step(self._api.create(resource, obj, self._settings.namespace), undo, made)
 
     async def _queues(self, assignment: Assignment, made: list[_Made]) -> None:
         async def declare() -> None:
@@ -219,11 +220,11 @@ class Windows:
                 raise
 
     @staticmethod
-    async def _step(doing: Awaitable[Any], made: _Made, so_far: list[_Made]) -> None:
+    async def _step(doing: Awaitable[T], made: _Made, so_far: list[_Made]) -> T:
         """Do one step. It counts as made even when it fails: a lost answer may hide a success."""
         so_far.append(made)
         try:
-            await doing
+            return await doing
         except ApiStatus as error:
             if 400 <= error.code < 500:
                 so_far.pop()

@@ -68,6 +68,12 @@ class World:
         """Return whether every watch has had its first list."""
         return len(self._synced) == 4
 
+    async def wait_synced(self, limit_s: float) -> None:
+        """Wait for the first lists, no longer than `limit_s`: only a server that has just started waits."""
+        until_s = asyncio.get_running_loop().time() + limit_s
+        while not self.synced and asyncio.get_running_loop().time() < until_s:
+            await asyncio.sleep(0.02)
+
     async def follow(self) -> None:
         """Watch for ever."""
         namespace = self._settings.namespace
