@@ -16,6 +16,7 @@ import socket
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
@@ -97,7 +98,9 @@ class Spawner:
         gc.freeze()
         while True:
             for key, _ in self._selector.select():
-                key.data()
+                # Reaping closes pipes: what became readable together with them may be gone, or another's by now.
+                if self._selector.get_map().get(key.fd) is key:
+                    key.data()
 
     def _orders(self) -> None:
         received = self._line.recv(1 << 20)
@@ -114,7 +117,8 @@ class Spawner:
     def _signal(self, order: Signal) -> None:
         for running in self._by_pid.values():
             if running.id == order.id:
-                os.killpg(running.pid, order.number)
+                with suppress(ProcessLookupError):  # it has ended and is about to be reaped
+                    os.killpg(running.pid, order.number)
 
     def _tell(self, notice: Notice) -> None:
         self._line.sendall(msgspec.json.encode(notice) + b"\n")
