@@ -5,7 +5,9 @@ skipped test: CI must not turn "not known" into green.
 """
 
 import os
+import shutil
 import sys
+import textwrap
 from pathlib import Path
 from typing import Final, TextIO
 from xml.sax.saxutils import escape, quoteattr
@@ -19,6 +21,7 @@ from harness.report import sentences, words
 from harness.report.page import write_file
 
 JUNIT_FILE: Final = "junit.xml"
+WIDEST: Final = 100
 COLOURS: Final = {Status.PASSED: "32", Status.FAILED: "31", Status.UNJUDGED: "33"}
 
 
@@ -26,25 +29,30 @@ def print_verdict(findings: Findings, run: RunInfo, page: str, stream: TextIO | 
     """Print the verdict, its reasons, the gates and where the report is; in colour on a terminal without NO_COLOR."""
     out = stream or sys.stdout
     colour = out.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    print(summary_text(findings, run, page, colour=colour), file=out, flush=True)
+    width = min(WIDEST, shutil.get_terminal_size((WIDEST, 24)).columns) if out.isatty() else WIDEST
+    print(summary_text(findings, run, page, colour=colour, width=width), file=out, flush=True)
 
 
-def summary_text(findings: Findings, run: RunInfo, page: str = "", *, colour: bool = False) -> str:
-    """Return the verdict as plain text, at most about 100 columns wide."""
+def summary_text(
+    findings: Findings, run: RunInfo, page: str = "", *, colour: bool = False, width: int = WIDEST
+) -> str:
+    """Return the verdict as plain text for a terminal of `width` columns."""
 
     def painted(text: str, status: Status) -> str:
         return f"\x1b[1;{COLOURS[status]}m{text}\x1b[0m" if colour else text
 
     verdict = findings.verdict
-    head = painted(sentences.VERDICT_WORDS[verdict.status].upper(), verdict.status)
-    lines = [f"{head}  {run.campaign} on {run.target}, run {run.run_id}: {verdict.reason}"]
-    lines += [f"  {reason}" for reason in verdict.reasons if reason != verdict.reason]
-    lines += ["", *(_wrapped(sentence) for sentence in sentences.lead(findings)), ""]
-    width = max((cell_len(gate.name) for gate in findings.gates), default=0)
+    word = sentences.VERDICT_WORDS[verdict.status].upper()
+    told = _wrapped(f"{word}  {run.campaign} on {run.target}, run {run.run_id}: {verdict.reason}", width)
+    lines = [painted(word, verdict.status) + told.removeprefix(word)]
+    lines += [_wrapped(f"  {reason}", width, "  ") for reason in verdict.reasons if reason != verdict.reason]
+    lines += ["", *(_wrapped(sentence, width) for sentence in sentences.lead(findings)), ""]
+    longest = max((cell_len(gate.name) for gate in findings.gates), default=0)
+    roomy = all(14 + longest + 2 + cell_len(_value(gate)) <= width for gate in findings.gates)
     for gate in findings.gates:
         sign = painted(f"{words.STATUS_SIGN[gate.status]} {gate.status.value:<8}", gate.status)
-        name = gate.name + " " * (width - cell_len(gate.name))
-        lines.append(f"  {sign}  {name}  {_value(gate)}")
+        pad = " " * (longest - cell_len(gate.name) + 2) if roomy else "\n" + " " * 14
+        lines.append(f"  {sign}  {gate.name}{pad}{_value(gate)}")
     lines += ["", *_why_lines(findings)]
     if page:
         lines.append(f"Report: {page}")
@@ -52,13 +60,16 @@ def summary_text(findings: Findings, run: RunInfo, page: str = "", *, colour: bo
     return "\n".join(lines)
 
 
-def _wrapped(sentence: str, width: int = 100) -> str:
-    rows = [""]
-    for word in sentence.split(" "):
-        if rows[-1] and len(rows[-1]) + 1 + len(word) > width:
-            rows.append("")
-        rows[-1] += (" " if rows[-1] else "") + word
-    return "\n".join(rows)
+def _wrapped(text: str, width: int, indent: str = "") -> str:
+    return textwrap.fill(
+        text,
+        max(20, width),
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+        replace_whitespace=False,
+        drop_whitespace=True,
+    )
 
 
 def _value(gate: GateFinding) -> str:

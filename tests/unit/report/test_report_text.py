@@ -103,6 +103,14 @@ def test_an_unhappy_ending_says_whether_trying_again_helps(findings: Findings) -
     assert summary_text(msgspec.structs.replace(found, verdict=again), run_info()).endswith("may help")
 
 
+@pytest.mark.parametrize("width", [60, 80, 100])
+def test_sentences_and_gates_fit_the_terminal(findings: Findings, width: int) -> None:
+    lines = summary_text(findings, run_info(), width=width).splitlines()
+    why = next(number for number, line in enumerate(lines) if line.startswith("Why 503"))
+    longest_gate = 14 + max(len(gate.name) for gate in findings.gates)
+    assert all(len(line) <= max(width, longest_gate) for line in lines[:why])
+
+
 def printed(findings: Findings) -> str:
     ours, theirs = pty.openpty()
     with os.fdopen(theirs, "w") as stream:
