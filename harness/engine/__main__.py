@@ -4,12 +4,14 @@ import argparse
 import gc
 import os
 import sys
+import traceback
 
 import uvloop
 
 os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # its INFO lines say what the record says better
 
 from harness.engine.service import serve
+from harness.errors import Exit
 
 
 def main() -> int:
@@ -23,4 +25,11 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        code = main()
+    except Exception:
+        traceback.print_exc()
+        code = int(Exit.INTERNAL)
+    sys.stderr.flush()
+    # Everything is written and said. gRPC's own clean-up (1.85) can wait for ever for its polling thread; nobody needs it.
+    os._exit(code)

@@ -48,8 +48,8 @@ class Purse:
     def ask(self, now_ns: int) -> Go | Wait | Spent:
         """Say whether a create may be sent at `now_ns`; `Go` counts it."""
         budget = self._budget
-        if now_ns - self._began_ns >= budget.max_duration_s * 1e9:
-            return Spent("max_duration", f"budget max_duration: {budget.max_duration_s:g} s of load are over")
+        if (late := self.late(now_ns)) is not None:
+            return late
         if self.jobs >= budget.max_jobs:
             return Spent("max_jobs", f"budget max_jobs: {self.jobs} jobs were made, no more are allowed")
         if self.jobs + self._asked >= budget.max_jobs:
@@ -62,6 +62,13 @@ class Purse:
         self._asked += 1
         self.open += 1
         return Go()
+
+    def late(self, now_ns: int) -> Spent | None:
+        """Return that `max_duration` is over, if it is."""
+        if now_ns - self._began_ns < self._budget.max_duration_s * 1e9:
+            return None
+        limit_s = self._budget.max_duration_s
+        return Spent("max_duration", f"budget max_duration: {limit_s:g} s of load are over")
 
     def made(self) -> None:
         """The create made a job, or may have."""

@@ -27,6 +27,7 @@ from harness.focus.seam import (
     Close,
     Drain,
     Drained,
+    Exhausted,
     Failed,
     Inbox,
     Play,
@@ -191,11 +192,16 @@ class Engine:
         self._record.attempt(attempt, attempt.about)
 
     async def _seconds(self) -> None:
-        due = time.monotonic()
+        due, told = time.monotonic(), False
         while True:
             due += 1.0
             await asyncio.sleep(max(0.0, due - time.monotonic()))
             self._record.second()
+            spent = self._stage.purse.late(time.monotonic_ns())
+            if spent is not None and not told:
+                told = True
+                self._record.note_once("warning", spent.text)
+                self.tell(Exhausted(limit=spent.limit, text=spent.text))
 
     async def _lag(self) -> None:
         """Measure how late the loop is: the worst of many short sleeps."""

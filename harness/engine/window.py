@@ -43,6 +43,8 @@ class Stage:
     creates: asyncio.Semaphore
     tell: Callable[[Told], None]
     base: int = 0
+    grace_s: float = 3.0
+    """How long the answer of a create is waited for when its window is closed meanwhile."""
 
 
 class BudgetSpent(Exception):
@@ -61,6 +63,7 @@ class Window:
         self._stage = stage
         self._number = stage.base + ask.window
         self._sent_ns = 0
+        self._closed_early = False
         self._accepted_ns = 0
         self._ready_ns = 0
         self._first_ns = 0
@@ -89,7 +92,11 @@ class Window:
             finally:
                 self._count("creates", -1)
                 self._stage.creates.release()
-            return Verdict(refusal) if refusal else await self._streamed(mark)
+            if refusal:
+                return Verdict(refusal)
+            if self._closed_early:
+                return Verdict(Outcome.CANCELLED, "closed before its stream was asked for")
+            return await self._streamed(mark)
         finally:
             self._stage.purse.closed()
 
@@ -117,9 +124,11 @@ class Window:
         self._sent_ns = sent_ns = time.monotonic_ns()
         outcome: Outcome | None = None
         status = 0
+        call = asyncio.create_task(
+            stage.api.configure_streaming_job(self._request(mark), request_id, self._number)
+        )
         try:
-            request = self._request(mark)
-            self._response = await stage.api.configure_streaming_job(request, request_id, self._number)
+            self._response = await self._answer(call)
         except CallFailed as error:
             outcome, status = error.outcome, error.status
         except asyncio.CancelledError:
@@ -150,6 +159,16 @@ class Window:
             )
         )
         return outcome
+
+    async def _answer(self, call: "asyncio.Task[ConfigureResponse]") -> ConfigureResponse:
+        """Wait for a create; when the window is closed meanwhile, for a little longer, to know what became of it."""
+        try:
+            return await asyncio.shield(call)
+        except asyncio.CancelledError:
+            self._closed_early = True
+            await asyncio.wait((call,), timeout=self._stage.grace_s)
+            call.cancel()
+            return await call
 
     def _request(self, mark: Range) -> ConfigureRequest:
         payload = self._stage.payload

@@ -93,6 +93,7 @@ class AsyncFocusServerAPI:
     async def __aexit__(self, *exc: object) -> None:
         if self._session is not None:
             await self._session.close()
+            self._session = None
 
     async def configure_streaming_job(
         self, request: ConfigureRequest, request_id: str | None = None, about: int = 0
@@ -187,7 +188,7 @@ class FocusServerAPI:
 
     def __init__(self, endpoint: Endpoint, seen: Callable[[Attempt], None] | None = None) -> None:
         self._lock = threading.Lock()
-        self._loop = asyncio.new_event_loop()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._api = AsyncFocusServerAPI(endpoint, seen)
 
     @classmethod
@@ -206,9 +207,10 @@ class FocusServerAPI:
     def close(self) -> None:
         """Close the connections."""
         with self._lock:
-            if not self._loop.is_closed():
+            if self._loop is not None:
                 self._loop.run_until_complete(self._api.__aexit__())
                 self._loop.close()
+                self._loop = None
 
     def configure_streaming_job(self, payload: ConfigureRequest) -> ConfigureResponse:
         """Ask for a window; raise `InvalidRequest` for anything but a request, `CallFailed` for any other ending."""
@@ -240,6 +242,8 @@ class FocusServerAPI:
 
     def _run(self, call: Coroutine[Any, Any, T]) -> T:
         with self._lock:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
             return self._loop.run_until_complete(self._opened(call))
 
     async def _opened(self, call: Coroutine[Any, Any, T]) -> T:

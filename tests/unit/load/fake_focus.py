@@ -11,7 +11,7 @@ import socket
 import struct
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -51,6 +51,7 @@ class Job:
     server: grpc.aio.Server | None = None
     readers: int = 0
     started_s: float = 0.0
+    begun: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class FakeFocus:
@@ -74,11 +75,12 @@ class FakeFocus:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        for task in self._tasks:
-            task.cancel()
+        # A gRPC server that is not quite stopped hangs the process whenever it is collected later: wait for all of them.
         for job in tuple(self.jobs.values()):
-            if job.server is not None:
-                await job.server.stop(0)
+            self._later(self._gone(job))
+        self.jobs.clear()
+        while self._tasks:
+            await asyncio.gather(*self._tasks)
         await self._runner.cleanup()
 
     # --- REST -----------------------------------------------------------------------------------
@@ -145,9 +147,7 @@ class FakeFocus:
             port = probe.getsockname()[1]
         job = self.jobs[slot] = Job(slot, self._counter, body, port)
         if self.script.stream != "never":
-            task = asyncio.create_task(self._start(job))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._later(self._start(job))
         return job
 
     def _described(self, job: Job) -> dict[str, Any]:
@@ -209,6 +209,7 @@ class FakeFocus:
         server.add_insecure_port(f"127.0.0.1:{job.port}")
         await server.start()
         job.server, job.started_s = server, time.monotonic()
+        job.begun.set()
 
     async def _stream(
         self, job: Job, request: StreamDataRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -237,13 +238,18 @@ class FakeFocus:
             job.readers -= 1
             if job.readers == 0 and self.jobs.get(job.slot) is job:
                 del self.jobs[job.slot]
-                task = asyncio.create_task(self._gone(job))
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
+                self._later(self._gone(job))
 
     async def _gone(self, job: Job) -> None:
+        if self.script.stream != "never":
+            await job.begun.wait()
         if job.server is not None:
             await job.server.stop(0)
+
+    def _later(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def _frame(self, job: Job, stream: int, row: int) -> DataStream:
         kind = self.script.stream

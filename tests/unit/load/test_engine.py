@@ -87,6 +87,7 @@ def play(
                     record=record,
                     creates=asyncio.Semaphore(5),
                     tell=told.append,
+                    grace_s=0.2,
                 )
                 task = asyncio.create_task(Window(ask or Play(window=1, hold_s=0.2), stage).play())
                 if close_after_s is not None:
@@ -264,11 +265,20 @@ def test_closing_a_window_that_is_not_ready_is_cancelled(tmp_path: Path) -> None
 
 
 def test_closing_a_window_whose_create_is_on_its_way_leaves_it_possibly_open(tmp_path: Path) -> None:
-    played = play(tmp_path, Script(answer="hang"), close_after_s=0.2)
+    patient = Timeouts(connect_s=5, read_s=9, total_s=9)
+    played = play(tmp_path, Script(answer="hang"), close_after_s=0.2, timeouts=patient)
     assert played.ended.outcome is Outcome.CANCELLED
     (unknown,) = played.of(WindowUnknown)
     assert unknown.outcome is Outcome.CANCELLED
     assert played.attempts == [("configure", "cancelled", 0)]
+
+
+def test_closing_a_window_waits_a_little_for_the_answer_of_its_create(tmp_path: Path) -> None:
+    played = play(tmp_path, Script(latency_s=0.2), close_after_s=0.1)
+    assert played.ended.outcome is Outcome.CANCELLED
+    assert not played.of(WindowUnknown)
+    assert played.attempts == [("configure", "accepted", 200)]
+    assert [event.outcome for event in played.of(WindowClosed)] == [Outcome.CANCELLED]
 
 
 def test_quirks_of_an_answer_are_recorded_as_drift_once(tmp_path: Path) -> None:
