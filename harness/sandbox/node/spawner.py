@@ -117,8 +117,7 @@ class Spawner:
     def _signal(self, order: Signal) -> None:
         for running in self._by_pid.values():
             if running.id == order.id:
-                with suppress(ProcessLookupError):  # it has ended and is about to be reaped
-                    os.killpg(running.pid, order.number)
+                _signal_container(running.pid, order.number)
 
     def _tell(self, notice: Notice) -> None:
         self._line.sendall(msgspec.json.encode(notice) + b"\n")
@@ -206,6 +205,15 @@ class Spawner:
                 except (OSError, ValueError):
                     pass
             os._exit(code & 255)
+
+
+def _signal_container(pid: int, number: int) -> None:
+    """Signal a container's processes; one that was forked just now has no group of its own yet."""
+    try:
+        os.killpg(pid, number)
+    except ProcessLookupError:
+        with suppress(ProcessLookupError):  # it has ended and is about to be reaped
+            os.kill(pid, number)
 
 
 def run_program(program: str, context: PodContext) -> int:
