@@ -8,11 +8,13 @@ import math
 from dataclasses import replace
 from typing import Any
 
+from msgspec.structs import replace as replace_in
+
 from harness.history.events import Phase
 from harness.history.run import GatePlan
 from harness.judge.faults import recoveries, windows_of
-from harness.judge.findings import FaultFinding, GateFinding, Status
-from harness.judge.record import RunRecord, Spans, joined
+from harness.judge.findings import FaultFinding, Gap, GateFinding, Status
+from harness.judge.record import SECOND_NS, RunRecord, Spans, joined
 from harness.judge.steps import ints
 from harness.judge.world import World
 from harness.measures.catalogue import BY_NAME
@@ -22,16 +24,24 @@ from harness.measures.portion import Portion
 
 FAULT = "fault:"
 IGNORED = (Phase.WARM_UP, Phase.DRAIN)
+GAPS_TOLD = 5
 COMPLETENESS = GatePlan(name="the record is complete", measure="record_holes", op="==", limit=0)
 
 
 def judge_gates(
-    record: RunRecord, world: World, faults: tuple[FaultFinding, ...], holes: tuple[str, ...]
+    record: RunRecord,
+    world: World,
+    faults: tuple[FaultFinding, ...],
+    holes: tuple[str, ...],
+    gaps: tuple[Gap, ...],
 ) -> tuple[GateFinding, ...]:
     """Return the planned gates judged, in their order, and the one on completeness last."""
     bench = _Bench(record, world, faults, holes)
     planned = [bench.judge(gate) for gate in record.run.gates]
-    return (*planned, bench.judge(COMPLETENESS, built_in=True))
+    complete = bench.judge(COMPLETENESS, built_in=True)
+    if gaps:
+        complete = replace_in(complete, reason=f"{complete.reason}; {_gaps_in_words(gaps)}")
+    return (*planned, complete)
 
 
 class _Bench:
@@ -108,6 +118,16 @@ class _Bench:
                 holes=self._holes,
             )
         return self._portions[spans]
+
+
+def _gaps_in_words(gaps: tuple[Gap, ...]) -> str:
+    """Return the blind spots, which are no holes: the record says itself who could not see when."""
+    told = [
+        f"{gap.watcher} {gap.from_ns / SECOND_NS:.1f}-{gap.to_ns / SECOND_NS:.1f} s"
+        for gap in gaps[:GAPS_TOLD]
+    ]
+    more = [f"{len(gaps) - GAPS_TOLD} more"] if len(gaps) > GAPS_TOLD else []
+    return f"not seen: {', '.join([*told, *more])}"
 
 
 def _reason(gate: GatePlan, measured: Measured, status: Status, missing: tuple[str, ...]) -> str:

@@ -49,7 +49,7 @@ def judge(run: RunInfo, history: History) -> Findings:
     blind_spots = gaps(record)
     faults = fault_findings(record, blind_spots)
     missing = holes(record)
-    gates = judge_gates(record, world, faults, missing)
+    gates = judge_gates(record, world, faults, missing, blind_spots)
     left = _leftovers(record)
     ended = record.ended.reason if record.ended else ""
     refusals = _refusals(record, world, faults)

@@ -262,4 +262,5 @@ def test_a_blind_watcher_is_a_gap_and_no_hole() -> None:
         "timeout",
     )
     assert findings.faults[0].blind == ("pods",)
+    assert findings.gates[-1].reason.endswith("not seen: pods 11.0-13.0 s")
     assert findings.incomplete == ()

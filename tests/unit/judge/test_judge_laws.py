@@ -117,6 +117,9 @@ def _timeless(findings: Findings) -> dict[str, Any]:
     for name in ("seconds", "by_phase", "phases", "run"):  # these begin at the run's start by definition
         del told[name]
     del told["open_windows"]
+    for gate in told["gates"]:
+        del gate["reason"]  # words with times in them
+    del told["verdict"]["reason"], told["verdict"]["reasons"]
     return told
 
 
