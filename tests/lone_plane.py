@@ -8,6 +8,8 @@ import os
 import socket
 import subprocess
 import sys
+import threading
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +20,21 @@ from harness.target import Target, load_target
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARES = "20"
+NODES = ("master-node", "worker-node", "worker-node-2")
 
 
 class LonePlane:
     """The process, its target file, and an admin's hands on it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, controllers: bool = False) -> None:
         self.folder = folder
         host = f"127.251.{os.getpid() % 250}.1"
         with socket.socket() as probe:
             probe.bind((host, 0))
             port = probe.getsockname()[1]
         command = [sys.executable, "-m", "harness.sandbox.controlplane", "--state", str(folder / "plane")]
-        command += ["--listen", f"{host}:{port}", "--no-controllers", "--lifeline"]
+        command += ["--listen", f"{host}:{port}", "--lifeline"]
+        command += [] if controllers else ["--no-controllers"]
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
         )
@@ -41,9 +45,16 @@ class LonePlane:
         self.cluster = connect(self._write_target("unknown"), check_identity=False)
         self.target = self._write_target(self.cluster.identity())
         self._furnish()
+        self._ended = threading.Event()
+        self._hearts = threading.Thread(target=self._beat, daemon=True)
+        if controllers:
+            self._hearts.start()
 
     def stop(self) -> None:
         """End the control plane."""
+        self._ended.set()
+        if self._hearts.is_alive():
+            self._hearts.join()
         self.cluster.close()
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -97,10 +108,18 @@ class LonePlane:
         self.target_file.write_text(yaml.safe_dump(document), encoding="utf-8")
         return load_target(self.target_file)
 
+    def _beat(self) -> None:
+        """Say for each node every two seconds that it lives, as its kubelet would."""
+        while not self._ended.wait(2.0):
+            now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            ready = {"type": "Ready", "status": "True", "lastHeartbeatTime": now}
+            for name in NODES:
+                self.status("nodes", name, {"conditions": [ready]})
+
     def _furnish(self) -> None:
         if self.cluster.find("namespaces", "panda") is None:
             self.cluster.create("namespaces", {"metadata": {"name": "panda"}})
-        for name in ("master-node", "worker-node", "worker-node-2"):
+        for name in NODES:
             labels = {"node-role.kubernetes.io/control-plane": ""} if name == "master-node" else {}
             self.cluster.create("nodes", {"metadata": {"name": name, "labels": labels}})
             self.status(
@@ -108,7 +127,12 @@ class LonePlane:
                 name,
                 {
                     "conditions": [{"type": "Ready", "status": "True"}],
-                    "allocatable": {"nvidia.com/gpu.shared": SHARES},
+                    "allocatable": {
+                        "nvidia.com/gpu.shared": SHARES,
+                        "pods": "110",
+                        "cpu": "8",
+                        "memory": "8Gi",
+                    },
                 },
             )
         for name in ("mongodb", "focus-server"):

@@ -166,9 +166,8 @@ class Play:
                 self.tell(held.entry, FaultStep.EFFECTIVE, f"seen {since_s:.2f} s after the injection")
                 return
             if time.monotonic() > until:
-                raise InjectionFailed(
-                    f"{held.fault.kind}: no effect seen within {within_s:g} s (expected: {held.fault.signature.seen})"
-                )
+                why = held.fault.obstacle(self.site, held.case) or f"expected: {held.fault.signature.seen}"
+                raise InjectionFailed(f"{held.fault.kind}: no effect seen within {within_s:g} s ({why})")
             self.stop.wait(0.1)
 
     # --- held -------------------------------------------------------------------------------------

@@ -113,6 +113,10 @@ class Fault(ABC, Generic[A, B]):
     def is_active(self, site: Site, case: Case[A, B]) -> bool:
         """Say whether the effect can be seen now."""
 
+    def obstacle(self, site: Site, case: Case[A, B]) -> str:
+        """Return why the effect does not come, if that can be seen; asked once the waiting is over."""
+        return ""
+
     def sustain(self, site: Site, case: Case[A, B]) -> None:
         """Keep it effective; called about twice a second while it is held."""
 

@@ -43,6 +43,8 @@ class SaturateBefore(msgspec.Struct, frozen=True):
     hogs: int
     most: int
     leave: int
+    nodes: tuple[str, ...]
+    """The workers; other nodes may offer the resource too and are none of ours."""
 
 
 class SaturateGpu(Fault[SaturateArguments, SaturateBefore]):
@@ -90,14 +92,16 @@ class SaturateGpu(Fault[SaturateArguments, SaturateBefore]):
                 f"{free} shares are free and {arguments.leave} are to be left; nothing to take"
             )
         limit = site.target.limits.max_gpu_share
-        registered = _registered(site, resource)
+        workers = site.world.objects("nodes", selector=site.kubernetes.worker_selector)
+        registered = sum(_offered(node, resource) for node in workers)
         most = int(registered * limit)
         if hogs > most:
             raise TargetError(
                 f"saturate-gpu would hold {hogs} of {registered} shares, the target allows {most} "
                 f"(limits.max_gpu_share {limit:g}); raise it in the target file, or fill less"
             )
-        return SaturateBefore(resource, total, free, hogs, most, free - hogs)
+        nodes = tuple(sorted(name_of(node) for node in workers))
+        return SaturateBefore(resource, total, free, hogs, most, free - hogs, nodes)
 
     def describe(self, case: Case[SaturateArguments, SaturateBefore]) -> str:
         """Say how many shares."""
@@ -113,6 +117,11 @@ class SaturateGpu(Fault[SaturateArguments, SaturateBefore]):
         """No more shares are free than were to be left."""
         _, free = _shares(site, case.before.resource)
         return free <= case.before.leave and bool(self._hogs(site, case))
+
+    def obstacle(self, site: Site, case: Case[SaturateArguments, SaturateBefore]) -> str:
+        """Return what the scheduler or the kubelet says of hogs that wait."""
+        said = {reason for hog in self._hogs(site, case) if (reason := _why_waiting(hog))}
+        return "; ".join(sorted(said))
 
     def sustain(self, site: Site, case: Case[SaturateArguments, SaturateBefore]) -> None:
         """Take what became free since; hogs that still wait for a place count as taken."""
@@ -169,6 +178,7 @@ class SaturateGpu(Fault[SaturateArguments, SaturateBefore]):
                 "terminationGracePeriodSeconds": 0,
                 "activeDeadlineSeconds": int(case.max_hold_s) + _SPARE_DEADLINE_S,
                 "automountServiceAccountToken": False,
+                "affinity": _only_on(case.before.nodes),
                 "containers": [
                     {
                         "name": "hog",
@@ -182,6 +192,29 @@ class SaturateGpu(Fault[SaturateArguments, SaturateBefore]):
             site.world.create("pods", pod, site.kubernetes.harness_namespace)
         except Conflict:
             pass  # made by an earlier try
+
+
+def _only_on(nodes: tuple[str, ...]) -> Object:
+    """Return the affinity that keeps a pod on these nodes; each is a term of its own, as the API wants it."""
+    terms = [
+        {"matchFields": [{"key": "metadata.name", "operator": "In", "values": [name]}]} for name in nodes
+    ]
+    required = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}
+    return {"nodeAffinity": required}
+
+
+def _why_waiting(pod: Object) -> str:
+    status = pod.get("status", {})
+    if status.get("phase") != "Pending":
+        return ""
+    for container in status.get("containerStatuses") or ():
+        waiting = (container.get("state") or {}).get("waiting") or {}
+        if waiting.get("reason"):
+            return f"{waiting['reason']} {waiting.get('message', '')}".strip()
+    for item in status.get("conditions") or ():
+        if item.get("type") == "PodScheduled" and item.get("status") == "False":
+            return str(item.get("message", ""))
+    return ""
 
 
 def _hog_name(entry: str, number: int) -> str:
@@ -200,12 +233,6 @@ def _wanted(arguments: SaturateArguments, free: int) -> int:
     if not arguments.fill.endswith("%") or not 0 < percent <= 100:
         raise InputError(f"fill: {arguments.fill!r} is not a percentage from above 0% to 100%")
     return max(1, round(free * percent / 100))
-
-
-def _registered(site: Site, resource: str) -> int:
-    """Return the shares of all workers; one that is not Ready now may be soon."""
-    workers = site.world.objects("nodes", selector=site.kubernetes.worker_selector)
-    return sum(_offered(node, resource) for node in workers)
 
 
 def _offered(node: Object, resource: str) -> int:
