@@ -95,6 +95,8 @@ class Front:
             return await self._read(request, target, verb)
         if verb not in target.resource.verbs and not target.resource.upsert:
             raise statuses.method_not_allowed()
+        if target.resource.namespaced and not target.namespace:
+            raise statuses.method_not_allowed()
         if request.method == "DELETE":
             return await self._delete(request, user, target)
         return await self._write(request, user, target)
