@@ -179,6 +179,8 @@ def _effects(felt: FaultFinding) -> str:
     )
     if others:
         parts.append(f"{words.plural(others, 'create')} failed otherwise")
+    if felt.windows_unserved:
+        parts.append(f"{words.plural(felt.windows_unserved, 'accepted window')} never served")
     if felt.streams_broken:
         parts.append(f"{words.plural(felt.streams_broken, 'stream')} broken")
     text = words.listed(parts) or "felt"
