@@ -87,7 +87,7 @@ def contexts(world: World, max_windows: int | None, sent_ns: Ints, done_ns: Ints
     else:
         limit = np.where(certain >= max_windows, 0, np.where(possible >= max_windows, 1, 2))
     down = np.column_stack([_down(world, name, sent_ns, done_ns) for name in DEPENDENCIES])
-    blind = np.column_stack([world.blind_at(name, sent_ns, done_ns) for name in WATCHERS])
+    blind = np.column_stack([_blind(world, name, sent_ns, done_ns) for name in WATCHERS])
     return Contexts(certain, possible, limit, _shares(world, sent_ns, done_ns), down, blind)
 
 
@@ -96,6 +96,15 @@ def _down(world: World, name: str, sent_ns: Ints, done_ns: Ints) -> Ints:
     from_ns = sent_ns - WATCH_NS
     asked = _any(world.dependencies[name], DOWN, from_ns, done_ns + SLOW_POLL_NS.get(name, POLL_NS))
     return asked | _any(world.ready_pods[name], DOWN, from_ns, done_ns + WATCH_NS)
+
+
+def _blind(world: World, name: str, sent_ns: Ints, done_ns: Ints) -> Ints:
+    """Return 1 where nobody could see: a dependency that cannot be asked from here still shows by its pods."""
+    blind = world.blind_at(name, sent_ns, done_ns)
+    if name in world.ready_pods:
+        unknown = _any(world.ready_pods[name], UNKNOWN, sent_ns, done_ns)
+        blind = blind & (world.blind_at("pods", sent_ns, done_ns) | unknown)
+    return blind
 
 
 def _any(seen: Seen, value: int, from_ns: Ints, to_ns: Ints) -> Ints:
@@ -135,7 +144,7 @@ def _suggests(limit: Limit, shares: Shares, down: tuple[str, ...], blind: tuple[
         found.add("gpu_exhausted")
     elif shares == Shares.NONE_SCHEDULABLE:
         found.add("worker_unavailable")
-    if limit == Limit.AT_LIMIT or (limit == Limit.PERHAPS and not found):
+    if limit == Limit.AT_LIMIT or (limit == Limit.PERHAPS and not found and not blind):
         found.add("max_windows")
     if found:
         return tuple(cause for cause in CAUSES if cause in found)

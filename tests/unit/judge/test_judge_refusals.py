@@ -116,6 +116,29 @@ def test_in_a_blind_spot_the_answer_is_unknown_never_not_the_cluster() -> None:
     assert (group.suggests, group.blind, group.shares) == (("unknown",), ("pods",), Shares.UNKNOWN)
 
 
+def test_what_cannot_be_asked_from_here_still_shows_by_its_pods() -> None:
+    def unreachable_broker(*, pod: bool) -> Story:
+        story = Story().begin(sees=tuple(name for name in WATCHERS if name != "broker"))
+        story.say(WatcherState(at_ns=0, watcher="broker", seeing=False, detail="never answered"), "observe")
+        if pod:
+            ready = PodSeen(at_ns=1, pod="b", role="broker", exists=True, phase="Running", ready=True)
+            story.say(ready, "observe")
+        story.refused(10, 10.1)
+        return story
+
+    assert only(unreachable_broker(pod=True)).suggests == ("unexplained",)
+    assert only(unreachable_broker(pod=False)).suggests == ("unknown",)
+
+
+def test_perhaps_at_the_limit_is_no_answer_for_the_blind() -> None:
+    story = Story(max_windows=2).begin(sees=())
+    story.window(1, 4, service=False)
+    story.refused(10, 12)
+    story.refused(10, 12)
+    group = only(story)
+    assert (group.limit, group.suggests) == (Limit.PERHAPS, ("unknown",))
+
+
 def test_refusals_are_grouped_by_their_circumstances_and_every_one_is_in_one_group() -> None:
     story = Story().begin()
     story.depends(20, "mongodb", up=False)
