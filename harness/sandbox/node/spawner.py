@@ -97,10 +97,7 @@ class Spawner:
         gc.collect()
         gc.freeze()
         while True:
-            for key, _ in self._selector.select():
-                # Reaping closes pipes: what became readable together with them may be gone, or another's by now.
-                if self._selector.get_map().get(key.fd) is key:
-                    key.data()
+            dispatch(self._selector)
 
     def _orders(self) -> None:
         received = self._line.recv(1 << 20)
@@ -205,6 +202,13 @@ class Spawner:
                 except (OSError, ValueError):
                     pass
             os._exit(code & 255)
+
+
+def dispatch(selector: selectors.BaseSelector) -> None:
+    """Wait once and call what became ready, unless a callback before it closed it (reaping closes pipes)."""
+    for key, _ in selector.select():
+        if selector.get_map().get(key.fd) is key:
+            key.data()
 
 
 def _signal_container(pid: int, number: int) -> None:
