@@ -109,6 +109,11 @@ class Ingress:
         if self._client is not None:
             await self._client.close()
 
+    def server(self) -> web.Server[web.BaseRequest]:
+        """Return what speaks HTTP to clients, not yet listening."""
+        # A refused upload is read for a second more at most, so that the client hears the refusal.
+        return web.Server(self.handle, access_log=None, keepalive_timeout=75, lingering_time=1)
+
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
         began_s = time.monotonic()
@@ -201,7 +206,7 @@ async def serve(sandbox: Sandbox) -> None:
     await ingress.open()
     async with load_rest_api(sandbox.root) as api:
         following = asyncio.create_task(ingress.backends.follow(api, sandbox.settings))
-        runner = web.ServerRunner(web.Server(ingress.handle, access_log=None, keepalive_timeout=75))
+        runner = web.ServerRunner(ingress.server())
         await runner.setup()
         await web.TCPSite(runner, sandbox.addresses.ingress_host, INGRESS_PORT).start()
         truth.write("ingress_started")

@@ -43,7 +43,7 @@ def through(
         ingress = Ingress(SETTINGS, truth)
         ingress.backends.ready = ready(site.name.removeprefix("http://"))
         await ingress.open()
-        front = web.ServerRunner(web.Server(ingress.handle, access_log=None))
+        front = web.ServerRunner(ingress.server())
         await front.setup()
         entrance = web.TCPSite(front, HOST, 0)
         await entrance.start()
