@@ -109,7 +109,7 @@ class Ingress:
         if self._client is not None:
             await self._client.close()
 
-    def server(self) -> web.Server[web.BaseRequest]:
+    def server(self) -> web.Server:
         """Return what speaks HTTP to clients, not yet listening."""
         # A refused upload is read for a second more at most, so that the client hears the refusal.
         return web.Server(self.handle, access_log=None, keepalive_timeout=75, lingering_time=1)
