@@ -44,7 +44,7 @@ def bins_of(findings: Findings, size_s: int) -> tuple[Bin, ...]:
 def _bin(from_s: int, size_s: int, group: list[Second], happened: Sequence[Occurrence]) -> Bin:
     to_s = min(from_s + size_s, group[-1].at_s + 1)
     held = tuple(
-        one.experiment
+        one.name
         for one in happened
         if one.injected_ns is not None
         and one.injected_ns < to_s * SECOND_NS

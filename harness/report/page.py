@@ -289,14 +289,14 @@ def _row(one: Bin) -> list[object]:
 
 def commands(run: RunInfo, folder: str) -> tuple[tuple[str, str], ...]:
     """Return what a person may want to type next, as (why, command)."""
-    again = ["harness", "run", f"campaigns/{run.campaign}.yaml", "--target", run.target]
-    for key, value in sorted(run.overrides.items()):
-        again += ["--set", f"{key}={value}"]
-    return (
-        ("judge this record again, with today's rules", shlex.join(["harness", "judge", folder])),
-        ("play the campaign again", shlex.join(again)),
-        ("read what happened, event by event", f"cat {shlex.quote(folder)}/history/*.events.jsonl"),
-    )
+    told = [("judge this record again, with today's rules", shlex.join(["harness", "judge", folder]))]
+    if run.gates or run.steps:
+        again = ["harness", "run", f"campaigns/{run.campaign}.yaml", "--target", run.target]
+        for key, value in sorted(run.overrides.items()):
+            again += ["--set", f"{key}={value}"]
+        told.append(("play the campaign again", shlex.join(again)))
+    told.append(("read what happened, event by event", f"cat {shlex.quote(folder)}/history/*.events.jsonl"))
+    return tuple(told)
 
 
 __all__ = ["REPORT_FILE", "Occurrence", "render_page", "write_page"]

@@ -11,12 +11,21 @@ from harness.report import words
 VERDICT_WORDS = {Status.PASSED: "Passed", Status.FAILED: "Failed", Status.UNJUDGED: "Not judged"}
 
 
+NO_EXPERIMENT = ("", "alone")
+"""What a fault's experiment is called when an action was called outside of any."""
+
+
 @dataclass(frozen=True, slots=True)
 class Occurrence:
     """One injection of an experiment: its undo entries that overlap in time, told as one thing."""
 
     experiment: str
     entries: tuple[FaultFinding, ...]
+
+    @property
+    def name(self) -> str:
+        """Return the experiment's name, or the fault's where there is no experiment around it."""
+        return self.entries[0].fault if self.experiment in NO_EXPERIMENT else self.experiment
 
     @property
     def injected_ns(self) -> int | None:
@@ -105,21 +114,21 @@ def _faults(findings: Findings) -> str:
     happened = [one for one in occurrences(findings) if one.injected_ns is not None]
     if not happened:
         return "No fault was injected." if findings.experiments else ""
-    names = words.listed(dict.fromkeys(one.experiment for one in happened))
+    names = words.listed(dict.fromkeys(one.name for one in happened))
     came = f"{words.plural(len(happened), 'fault')} came ({names})"
     left = [one for one in happened if one.undone_ns is None]
     if left:
-        return f"{came}, and {words.listed(one.experiment for one in left)} may still be in."
+        return f"{came}, and {words.listed(one.name for one in left)} may still be in."
     proven = all(
         e.verified_ns is not None for one in happened for e in one.entries if e.injected_ns is not None
     )
     text = f"{came} and {'was' if len(happened) == 1 else 'were'} undone" + (
         ", verified by looking" if proven else ""
     )
-    lost = [one.experiment for one in happened if any(e.never_recovered for e in one.entries)]
+    lost = [one.name for one in happened if any(e.never_recovered for e in one.entries)]
     if lost:
         return f"{text}; after {words.listed(lost)} no new window streamed again."
-    back = [(one.recovery_s, one.experiment) for one in happened if one.recovery_s is not None]
+    back = [(one.recovery_s, one.name) for one in happened if one.recovery_s is not None]
     if not back:
         return text + "."
     slowest_s, experiment = max(back)
@@ -151,7 +160,7 @@ def fault_sentence(one: Occurrence) -> str:
     text += f", on {targets}." if targets else "."
     felt = one.felt_most
     if felt.first_effect_ns is None:
-        text += " No client felt it."
+        text += " No client felt it." if felt.creates else " No window was asked for meanwhile."
     else:
         after = words.span(words.between_s(one.injected_ns, felt.first_effect_ns))
         text += f" {_effects(felt)}; the first {after} after the injection."

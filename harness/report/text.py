@@ -43,7 +43,9 @@ def summary_text(
 
     verdict = findings.verdict
     word = sentences.VERDICT_WORDS[verdict.status].upper()
-    told = _wrapped(f"{word}  {run.campaign} on {run.target}, run {run.run_id}: {verdict.reason}", width)
+    told = _wrapped(
+        f"{word}  {words.run_name(run.campaign)} on {run.target}, run {run.run_id}: {verdict.reason}", width
+    )
     lines = [painted(word, verdict.status) + told.removeprefix(word)]
     lines += [_wrapped(f"  {reason}", width, "  ") for reason in verdict.reasons if reason != verdict.reason]
     lines += ["", *(_wrapped(sentence, width) for sentence in sentences.lead(findings)), ""]
@@ -112,7 +114,7 @@ def markdown_summary(findings: Findings, run: RunInfo) -> str:
     verdict = findings.verdict
     sign = words.STATUS_SIGN[verdict.status]
     lines = [
-        f"## {sign} {sentences.VERDICT_WORDS[verdict.status]}: {_cell(run.campaign)} on {_cell(run.target)}",
+        f"## {sign} {sentences.VERDICT_WORDS[verdict.status]}: {_cell(words.run_name(run.campaign))} on {_cell(run.target)}",
         "",
         f"**{_cell(verdict.reason)}**",
         *(f"- {_cell(reason)}" for reason in verdict.reasons if reason != verdict.reason),
@@ -131,7 +133,7 @@ def markdown_summary(findings: Findings, run: RunInfo) -> str:
     happened = [one for one in sentences.occurrences(findings) if one.entries]
     if happened:
         lines += ["| fault | what happened |", "| --- | --- |"]
-        lines += [f"| {_cell(one.experiment)} | {_cell(sentences.fault_sentence(one))} |" for one in happened]
+        lines += [f"| {_cell(one.name)} | {_cell(sentences.fault_sentence(one))} |" for one in happened]
         lines.append("")
     if findings.refusals:
         lines += ["| 503s | why, as far as was seen | during |", "| ---: | --- | --- |"]
@@ -181,7 +183,7 @@ def junit_xml(findings: Findings, run: RunInfo) -> str:
         body = f"<error message={quoteattr(_clean(findings.verdict.reason))} type={kind}>{text}</error>"
     time_s = f"{findings.run.duration_s:.3f}"
     cases.append(
-        f'    <testcase classname={quoteattr(_clean(run.campaign))} name="the run ended as planned" '
+        f'    <testcase classname={quoteattr(_clean(words.run_name(run.campaign)))} name="the run ended as planned" '
         f'time="{time_s}">{body}</testcase>'
     )
     counts = f'tests="{len(cases)}" failures="{failures}" errors="{errors}"'
@@ -201,7 +203,7 @@ def junit_xml(findings: Findings, run: RunInfo) -> str:
         [
             '<?xml version="1.0" encoding="UTF-8"?>',
             f'<testsuites name="focus-harness" {counts} time="{time_s}">',
-            f"  <testsuite name={quoteattr(_clean(run.campaign))} {suite}>",
+            f"  <testsuite name={quoteattr(_clean(words.run_name(run.campaign)))} {suite}>",
             f"    <properties>\n{properties}\n    </properties>",
             *cases,
             "  </testsuite>",
@@ -212,7 +214,7 @@ def junit_xml(findings: Findings, run: RunInfo) -> str:
 
 
 def _case(gate: GateFinding, run: RunInfo) -> str:
-    opening = f'    <testcase classname={quoteattr(_clean(run.campaign))} name={quoteattr(_clean(gate.name))} time="0">'
+    opening = f'    <testcase classname={quoteattr(_clean(words.run_name(run.campaign)))} name={quoteattr(_clean(gate.name))} time="0">'
     message = quoteattr(_clean(f"{_value(gate)}: {gate.reason}"))
     kind = quoteattr(_clean(words.gate_subject(gate)))
     if gate.status is Status.PASSED:

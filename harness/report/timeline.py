@@ -172,7 +172,7 @@ def _faults(findings: Findings, axis: Axis) -> tuple[tuple[FaultBand, ...], int]
         x = axis.x_ns(one.injected_ns)
         undone = axis.right if one.undone_ns is None else axis.x_ns(one.undone_ns)
         end = max(undone, undone if one.to_ns is None or one.undone_ns is None else axis.x_ns(one.to_ns))
-        label_width = len(one.experiment) * CHARACTER + 4
+        label_width = len(one.name) * CHARACTER + 4
         fits = x + label_width <= axis.right
         reach = max(end, x + label_width) if fits else end
         start = x if fits else min(x, axis.right - label_width)
@@ -188,7 +188,7 @@ def _faults(findings: Findings, axis: Axis) -> tuple[tuple[FaultBand, ...], int]
                 held=round(max(1.0, undone - x), 1),
                 back=round(end - undone, 1),
                 row=row,
-                name=one.experiment,
+                name=one.name,
                 label_x=x if fits else axis.right,
                 anchor="start" if fits else "end",
                 title=_fault_title(one),
@@ -201,7 +201,7 @@ def _faults(findings: Findings, axis: Axis) -> tuple[tuple[FaultBand, ...], int]
 
 def _fault_title(one: Occurrence) -> str:
     undone = words.moment(one.undone_ns) if one.undone_ns is not None else "never seen undone"
-    text = f"{one.experiment}: injected {words.moment(one.injected_ns)}, undone {undone}"
+    text = f"{one.name}: injected {words.moment(one.injected_ns)}, undone {undone}"
     return text + (f", way back {words.span(one.recovery_s)}" if one.recovery_s is not None else "")
 
 

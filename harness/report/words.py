@@ -219,6 +219,11 @@ def outcome(name: str) -> str:
     return OUTCOMES.get(name, name.replace("_", " "))
 
 
+def run_name(campaign: str) -> str:
+    """Return what was played; a fault injected alone has no campaign."""
+    return campaign or "a fault alone"
+
+
 def wanted(gate: GateFinding) -> str:
     """Return what a gate asks for: `at least 20 windows`."""
     return f"{OPERATORS.get(gate.op, gate.op)} {measured(gate.limit, gate.unit)}"
