@@ -284,6 +284,7 @@ class PodWorker:
             raise
         self.processes[state.name] = process
         self.contexts[state.name] = context
+        self.node.runtime.on_change()
         began = now()
         state.runs(began, f"sandbox://{process.id}")
         self._say("Started", f"Started container {state.name}", state)
