@@ -100,8 +100,8 @@ def _run(story: Story, changed: dict[str, Any], play: Play) -> Exit:
         ExperimentEnded(
             at_ns=play.clock.now(),
             experiment=story.name,
-            status="not-injected" if not_met else str(journal["status"]),
-            deviated=bool(journal["deviated"]) and not not_met,
+            status="not-injected" if not_met else "failed" if play.failures else str(journal["status"]),
+            deviated=bool(journal["deviated"]) and not not_met and not play.failures,
         )
     )
     if not_met:

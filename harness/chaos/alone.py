@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from harness import __version__
 from harness.chaos.faults import Fault
 from harness.chaos.journal import Journal, new_header
 from harness.chaos.play import Play
@@ -66,7 +67,7 @@ def play_alone() -> Play:
     )
     info = RunInfo(
         run_id=run_id,
-        harness_version="",
+        harness_version=__version__,
         campaign="",
         plan_hash="",
         seed=0,

@@ -321,6 +321,24 @@ def test_a_cluster_that_stops_answering_ends_the_hold_and_is_undone_when_it_is_b
     assert play.finish() == Exit.TARGET
 
 
+def test_a_node_that_vanished_is_refused_before_and_said_afterwards(
+    make_play: MakePlay, tmp_path: Path
+) -> None:
+    world = small_cluster()
+    site = Site(world, TARGET, world.hand)
+    play = make_play(tmp_path, world)
+    fault = fault_named("cordon-worker")
+    look = fault.look(site, arguments("cordon-worker"))
+    _, case = play._entry(fault, arguments("cordon-worker"), look, 60)
+    world.delete("nodes", "worker-1")
+    with pytest.raises(InjectionFailed, match="nodes/worker-1 vanished before it could be changed"):
+        fault.inject(site, case)
+    fault.undo(site, case)
+    reading = fault.reading(site, case)
+    assert not reading.differences
+    assert reading.notes == ("node worker-1 is gone",)
+
+
 def test_a_node_changed_by_its_kubelet_between_reading_and_writing_is_cordoned_all_the_same(
     make_play: MakePlay,
     tmp_path: Path,

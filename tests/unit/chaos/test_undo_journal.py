@@ -12,13 +12,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from memory_world import TARGET, MemoryWorld, small_cluster
 
-from harness.chaos.copies import write_copy
-from harness.chaos.faults import Case, fault_named
-from harness.chaos.journal import Entry, Header, Journal, Moved, Opened, boot_id, parse
+from harness.chaos.faults import fault_named
+from harness.chaos.journal import Entry, Header, Journal, boot_id, parse
+from harness.chaos.play import Play
 from harness.chaos.replay import refuse_if_broken, replay
 from harness.chaos.world import Site, freeze, thaw
+from harness.clock import SystemClock
 from harness.errors import InjectionFailed, RecordUnusable, StillBroken, Unreachable
 from harness.history.events import FaultStep
+from harness.history.writer import HistoryWriter
 
 STORY = (
     ("cordon-worker", {"nodes": "all"}),
@@ -48,27 +50,26 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def play(journal: Journal, world: MemoryWorld) -> None:
-    """Open, copy and inject each fault of the story; GPU first, or cordoned workers would leave nothing to take."""
+    """Begin each fault of the story as a run does; GPU first, or cordoned workers would leave nothing to take."""
     site = Site(world, TARGET, world.hand)
-    for number, (kind, asked) in enumerate(reversed(STORY)):
-        fault = fault_named(kind)
-        arguments = msgspec.convert(asked, fault.arguments)
-        before = fault.look(site, arguments)
-        case = Case(f"{kind}-1", arguments, before)
-        entry = Entry(
-            id=case.entry,
-            fault=kind,
-            experiment="test",
-            what=fault.describe(case),
-            arguments=msgspec.Raw(msgspec.json.encode(arguments)),
-            before=msgspec.Raw(msgspec.json.encode(before)),
-            opened_ns=number,
-            expires_ns=10**18,
-        )
-        journal.append(Opened(entry=entry))
-        owner = write_copy(site, HEADER, entry, "kubectl")
-        fault.inject(site, Case(case.entry, arguments, before, owner))
-        journal.append(Moved(entry=entry.id, step="injected", by="chaos", at_ns=0))
+    with tempfile.TemporaryDirectory() as folder:
+        history = HistoryWriter(Path(folder), "chaos-1")
+        playing = Play(site, HEADER, journal, history, SystemClock.start(), "test")
+        heard = world.before_write
+
+        def hear(what: str) -> None:
+            heard(what)
+            if what.startswith("delete pods/mongodb"):
+                world.mongodb_returns = False  # for as long as the effect has to be seen
+
+        world.before_write = hear
+        for kind, asked in reversed(STORY):
+            fault = fault_named(kind)
+            playing.begin(fault, msgspec.convert(asked, fault.arguments), 60)
+        world.before_write = heard
+        world.mongodb_returns = True
+        world._control()
+        history.close()
 
 
 def undo(journal: Journal, world: MemoryWorld) -> bool:
