@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.judge.findings import Interval, Limit, Shares
+from harness.judge.sightings import DOWN, UNKNOWN, Seen
+from harness.judge.slots import SLOTS_WATCHER
 from harness.judge.steps import Ints
-from harness.judge.windows import SLOTS_WATCHER
-from harness.judge.world import DEPENDENCIES, DOWN, UNKNOWN, Seen, World
+from harness.judge.world import DEPENDENCIES, World
 
 POLL_NS = 1_200_000_000
 """A dependency is asked about once a second: it may have gone down this long before it was seen down."""

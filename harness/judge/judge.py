@@ -21,6 +21,7 @@ from harness.history.run import RunInfo
 from harness.history.samples import Rows
 from harness.judge import context, tables
 from harness.judge.completeness import deaths, gaps, holes
+from harness.judge.counts import disagreements
 from harness.judge.faults import fault_findings, windows_of
 from harness.judge.findings import (
     DriftFinding,
@@ -36,6 +37,7 @@ from harness.judge.findings import (
 )
 from harness.judge.gates import judge_gates
 from harness.judge.record import SECOND_NS, RunRecord, outcome_counts, within
+from harness.judge.spreads import spreads
 from harness.judge.steps import ints
 from harness.judge.verdict import verdict
 from harness.judge.world import World
@@ -73,8 +75,8 @@ def judge(run: RunInfo, history: History) -> Findings:
         faults=faults,
         experiments=_experiments(record, faults),
         refusals=refusals,
-        spreads=tables.spreads(record),
-        disagreements=tables.disagreements(seconds),
+        spreads=spreads(record),
+        disagreements=disagreements(seconds),
         gaps=blind_spots,
         incomplete=missing,
         drift=_drift(record),

@@ -1,4 +1,4 @@
-"""The tables of a run: per second, per phase, distributions, windows by whose they are, disagreement of the three counts.
+"""The tables of a run: per second, per phase, windows by whose they are, open windows against MaxWindows.
 
 Called by judge. Every create is in exactly one second and one phase, that of the instant its outcome was known.
 """
@@ -8,24 +8,19 @@ from typing import Any
 
 import numpy as np
 
-from harness.history.events import FirstFrame, Outcome, Phase, WindowClosed, WindowReady
-from harness.history.samples import ACCEPTED, Rows
+from harness.history.events import FirstFrame, Outcome, WindowClosed, WindowReady
+from harness.history.samples import ACCEPTED
 from harness.judge.findings import (
-    Disagreement,
     Interval,
     OpenWindows,
     PhaseTable,
     Second,
-    Spread,
     WindowsFound,
 )
-from harness.judge.record import PHASES, SECOND_NS, RunRecord, outcome_counts, within
+from harness.judge.record import PHASES, SECOND_NS, RunRecord, outcome_counts
+from harness.judge.sightings import UNKNOWN
 from harness.judge.steps import Ints, Steps, ints
-from harness.judge.world import UNKNOWN, World
-from harness.measures.portion import Spans as Times
-
-DISAGREE_S = 3
-"""Counts that differ for fewer seconds than this may only lag behind each other."""
+from harness.judge.world import World
 
 
 def seconds_table(record: RunRecord, world: World) -> tuple[Second, ...]:
@@ -172,77 +167,6 @@ def open_windows(record: RunRecord, world: World, refused_below: int) -> OpenWin
 def _when_highest(steps: Steps) -> int:
     index = int(steps.values.argmax())
     return int(steps.at_ns[index - 1]) if index else 0
-
-
-def disagreements(seconds: tuple[Second, ...]) -> tuple[Disagreement, ...]:
-    """Return the stretches in which the three counts, foreign windows taken off, differed for at least `DISAGREE_S` seconds."""
-    found: list[Disagreement] = []
-    stretch: list[tuple[int, int, int, int]] = []
-    for second in (*seconds, None):
-        counts = None
-        if second is not None and None not in (second.streams, second.pods, second.slots):
-            foreign = second.foreign or 0
-            counts = (second.streams or 0, (second.pods or 0) - foreign, (second.slots or 0) - foreign)
-        if second is not None and counts is not None and len(set(counts)) > 1:
-            stretch.append((second.at_s, *counts))
-            continue
-        if len(stretch) >= DISAGREE_S:
-            _, streams, pods, slots = max(stretch, key=lambda row: max(row[1:]) - min(row[1:]))
-            found.append(
-                Disagreement(
-                    from_ns=stretch[0][0] * SECOND_NS,
-                    to_ns=(stretch[-1][0] + 1) * SECOND_NS,
-                    streams=streams,
-                    pods=pods,
-                    slots=slots,
-                )
-            )
-        stretch = []
-    return tuple(found)
-
-
-def spreads(record: RunRecord) -> tuple[Spread, ...]:
-    """Return the distributions of answer times, readiness, first frames and frame lag: whole run, then per phase."""
-    creates = record.creates
-    accepted = creates["outcome"] == record.attempts.number(ACCEPTED)
-    refused = creates["outcome"] == record.attempts.number(Outcome.UNAVAILABLE_503)
-    ready, first = record.of(WindowReady), record.of(FirstFrame)
-    timed: list[tuple[str, Ints, Times]] = [
-        ("configure_accepted", *_answers(creates[accepted])),
-        ("configure_refused", *_answers(creates[refused])),
-        ("ready", ints(e.at_ns for e in ready), ints(e.since_accept_ns for e in ready)),
-        ("first_frame", ints(e.at_ns for e in first), ints(e.since_accept_ns for e in first)),
-        ("frame_lag", record.frames["at_ns"], record.frames["lag_ns"]),
-    ]
-    found = []
-    for name, at_ns, spans_ns in timed:
-        stretches: list[tuple[str, Any]] = [("", record.whole)]
-        stretches += [(phase.value, record.spans_of([phase])) for phase in Phase]
-        for phase, spans in stretches:
-            chosen = spans_ns[within(np.maximum(at_ns, 0), spans)]
-            if len(chosen):
-                found.append(_spread(name, phase, chosen))
-    return tuple(found)
-
-
-def _answers(creates: Rows) -> tuple[Ints, Times]:
-    return creates["done_ns"], creates["done_ns"] - creates["sent_ns"]
-
-
-def _spread(measure: str, phase: str, spans_ns: Times) -> Spread:
-    p50, p90, p95, p99 = np.quantile(spans_ns, [0.5, 0.9, 0.95, 0.99], method="inverted_cdf").tolist()
-    return Spread(
-        measure=measure,
-        phase=phase,
-        unit="s",
-        count=len(spans_ns),
-        mean=round(float(spans_ns.mean())) / 1e9,
-        p50=p50 / 1e9,
-        p90=p90 / 1e9,
-        p95=p95 / 1e9,
-        p99=p99 / 1e9,
-        max=float(spans_ns.max()) / 1e9,
-    )
 
 
 def _sorted(outcomes: Any) -> dict[str, int]:

@@ -3,8 +3,6 @@
 Called by judge and by whoever writes the file (cli, conduct). Which ending wins when several apply is `errors.PRECEDENCE`.
 """
 
-from typing import Any
-
 import msgspec
 
 from harness.errors import RETRY_MAKES_SENSE, Exit, gravest
@@ -177,8 +175,3 @@ def verdict_document(findings: Findings) -> VerdictDocument:
             watcher_gaps=len(findings.gaps),
         ),
     )
-
-
-def verdict_schema() -> dict[str, Any]:
-    """Return the JSON schema of verdict.json."""
-    return msgspec.json.schema(VerdictDocument)

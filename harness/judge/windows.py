@@ -12,31 +12,22 @@ import numpy as np
 
 from harness.history.events import (
     FirstFrame,
-    JobSeen,
     Outcome,
-    PodSeen,
     Record,
-    ServiceSeen,
-    WatcherState,
     WindowAccepted,
     WindowClosed,
     WindowUnknown,
 )
 from harness.history.reader import Samples
 from harness.history.samples import ACCEPTED
+from harness.judge.slots import WATCH_LAG_NS, Held, Intervals, after, held_slots, surely_held
 from harness.judge.steps import Ints, Steps, ints
 from harness.measures.portion import CONFIGURE
 
 RELEASE_NS = 180_000_000_000
 """Without sight of the cluster a closed window may hold its slot for this long; the longest documented end is 180 s."""
-WATCH_LAG_NS = 500_000_000
-"""How much later than it happened the end of an object may be seen."""
 FOUND_NS = 10_000_000_000
 """A window of ours whose answer was lost shows in the cluster within this time after the client gave up."""
-SLOTS_WATCHER = "services"
-STREAM_JOB = "grpc-job-"
-
-Intervals = list[tuple[int, int]]
 
 
 @dataclass(slots=True)
@@ -73,7 +64,7 @@ class Windows:
 def find_windows(records: Sequence[Record], attempts: Samples, blind: Steps, end_ns: int) -> Windows:
     """Tell the windows apart and count the open ones; `blind` is 1 while the Services' watcher could not see."""
     own, unknown, refused = _own(records, attempts)
-    held, kept, sighted = _held(records, end_ns)
+    held, kept, sighted = held_slots(records, end_ns)
     by_job = {window.job_id: window for window in own if window.job_id}
     found = _match(unknown, held, by_job, blind)
     strange = frozenset(held) - set(by_job) - set(found.values())
@@ -85,14 +76,14 @@ def find_windows(records: Sequence[Record], attempts: Samples, blind: Steps, end
         seen = held.get(window.job_id)
         sure = _certain(window, seen, blind, end_ns)
         certain += sure
-        possible.append(_possible(window, kept.get(window.job_id), sure, sighted=sighted, end_ns=end_ns))
+        possible.append(_possible(window, kept.get(window.job_id), sure, blind if sighted else None, end_ns))
     for window in unknown:
         job = found.get(window.number, "")
-        sure = _cut(held[job], blind) if job else []
+        sure = surely_held(held[job], blind) if job else []
         certain += sure
-        possible.append(_possible(window, kept.get(job), sure, sighted=sighted, end_ns=end_ns))
+        possible.append(_possible(window, kept.get(job), sure, blind if sighted else None, end_ns))
     for job in strange:
-        certain += _cut(held[job], blind)
+        certain += surely_held(held[job], blind)
         possible.append(kept[job])
     return Windows(
         own=tuple(own),
@@ -104,11 +95,6 @@ def find_windows(records: Sequence[Record], attempts: Samples, blind: Steps, end
         possible=_count(possible),
         foreign_open=_count([held[job] for job in strangers]),
     )
-
-
-def _after(end_ns: int) -> int:
-    """Return the end of what was not seen to end: far enough after the run that no lag cuts it short."""
-    return end_ns + WATCH_LAG_NS + 1
 
 
 def _own(records: Sequence[Record], attempts: Samples) -> tuple[list[Window], list[Window], Intervals]:
@@ -135,61 +121,6 @@ def _own(records: Sequence[Record], attempts: Samples) -> tuple[list[Window], li
     rest = creates[~told & (creates["outcome"] != attempts.number(ACCEPTED))]
     refused = list(zip(rest["sent_ns"].tolist(), rest["done_ns"].tolist(), strict=True))
     return list(accepted.values()), list(lost.values()), refused
-
-
-Held = dict[str, tuple[int, int]]
-
-
-def _held(records: Sequence[Record], end_ns: int) -> tuple[Held, Held, bool]:
-    """Return when each job in the cluster held a slot, when it may have, and whether the cluster was seen at all.
-
-    A Service is a held slot. Where Services may not be watched, a stream pod that has not ended stands for one. A server may
-    count a window until its Job has ended too, so until then it is possibly open.
-    """
-    sighted = any(
-        isinstance(record.event, ServiceSeen)
-        or (
-            isinstance(record.event, WatcherState)
-            and record.event.watcher == SLOTS_WATCHER
-            and record.event.seeing
-        )
-        for record in records
-    )
-    spans: dict[tuple[str, str], tuple[int, int]] = {}  # by job and object
-    sure: set[tuple[str, str]] = set()
-    open_end_ns = _after(end_ns)
-    for record in records:
-        event = record.event
-        if isinstance(event, ServiceSeen):
-            name, is_slot, holds = event.service, True, event.exists
-        elif isinstance(event, PodSeen) and event.role == "stream":
-            name, is_slot = event.pod, not sighted
-            holds = event.exists and event.phase in ("Pending", "Running")
-        elif isinstance(event, JobSeen) and event.job.startswith(STREAM_JOB):
-            name, is_slot, holds = event.job, False, event.exists and event.state in ("", "active")
-        else:
-            continue
-        key = (event.job_id, name)
-        if holds:
-            spans[key] = (spans.get(key, (event.at_ns, 0))[0], open_end_ns)
-        elif key in spans and spans[key][1] == open_end_ns:
-            spans[key] = (spans[key][0], event.at_ns)
-        if is_slot and holds:
-            sure.add(key)
-    held = _hull(spans, sure)
-    kept = _hull(spans, {key for key in spans if key[0] in held})
-    return held, kept, sighted or bool(held)
-
-
-def _hull(spans: dict[tuple[str, str], tuple[int, int]], keys: set[tuple[str, str]]) -> Held:
-    """Return per job the time from the first of its chosen objects to the last."""
-    hull: Held = {}
-    for key in keys:
-        start_ns, end_ns = spans[key]
-        before = hull.get(key[0], (start_ns, end_ns))
-        hull[key[0]] = (min(before[0], start_ns), max(before[1], end_ns))
-    hull.pop("", None)
-    return hull
 
 
 def _match(unknown: list[Window], held: Held, by_job: dict[str, Window], blind: Steps) -> dict[int, str]:
@@ -219,19 +150,10 @@ def _halfway(strange: frozenset[str], kept: Held, refused: Intervals) -> frozens
     return frozenset(explained)
 
 
-def _cut(seen: tuple[int, int], blind: Steps) -> Intervals:
-    """Return when a slot was certainly held: seen, less the lag of the watch, less the blind spot its end may lie in."""
-    start_ns, end_ns = seen[0], seen[1] - WATCH_LAG_NS
-    index = int(blind.index(ints([end_ns]))[0])
-    if blind.values[index] == 1:
-        end_ns = int(blind.at_ns[index - 1]) if index else start_ns
-    return [(start_ns, end_ns)] if end_ns > start_ns else []
-
-
 def _certain(window: Window, seen: tuple[int, int] | None, blind: Steps, end_ns: int) -> Intervals:
-    parts = _cut(seen, blind) if seen else []
+    parts = surely_held(seen, blind) if seen else []
     if window.first_frame_ns is not None:
-        closed_ns = _after(end_ns) if window.closed_ns is None else window.closed_ns
+        closed_ns = after(end_ns) if window.closed_ns is None else window.closed_ns
         if closed_ns > window.first_frame_ns:
             parts.append((window.first_frame_ns, closed_ns))
     if len(parts) == 2 and max(parts[0][0], parts[1][0]) <= min(parts[0][1], parts[1][1]):
@@ -240,12 +162,13 @@ def _certain(window: Window, seen: tuple[int, int] | None, blind: Steps, end_ns:
 
 
 def _possible(
-    window: Window, seen: tuple[int, int] | None, sure: Intervals, *, sighted: bool, end_ns: int
+    window: Window, seen: tuple[int, int] | None, sure: Intervals, blind: Steps | None, end_ns: int
 ) -> tuple[int, int]:
-    closed_ns = _after(end_ns) if window.closed_ns is None else window.closed_ns
+    """Return when a window was possibly open; `blind` is None when nobody ever saw the cluster's slots."""
+    closed_ns = after(end_ns) if window.closed_ns is None else window.closed_ns
     if seen:
         until_ns = seen[1]
-    elif not sighted:
+    elif blind is None or blind.highest(ints([window.sent_ns]), ints([closed_ns + FOUND_NS]))[0]:
         until_ns = closed_ns + RELEASE_NS
     else:  # never seen in the cluster, though it was looked at: an answer that was lost, or a watch that lags
         until_ns = closed_ns + FOUND_NS

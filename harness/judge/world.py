@@ -6,7 +6,6 @@ tables of seconds read its step functions.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -31,13 +30,11 @@ from harness.history.events import (
 )
 from harness.history.reader import Samples
 from harness.judge.kinds import Kind, by_kind
-from harness.judge.steps import Ints, Steps, ints
-from harness.judge.windows import SLOTS_WATCHER, STREAM_JOB, Windows, find_windows
+from harness.judge.sightings import DOWN, UNKNOWN, Seen, either, identity, masked, seen_of
+from harness.judge.slots import SLOTS_WATCHER, STREAM_JOB
+from harness.judge.steps import Ints, Steps
+from harness.judge.windows import Windows, find_windows
 from harness.measures.catalogue import LEFTOVER_WATCH
-
-UNKNOWN = -1
-DOWN = 0
-UP = 1
 
 OBSERVATIONS = (
     DependencySeen,
@@ -73,23 +70,6 @@ DEPENDENCIES = ("focus_server", "kubernetes_api", "mongodb", "broker", "fibre")
 BEHIND_THE_API = ("nodes", "pods", "jobs", "services", "events")
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """A step function, and for each of its values the identity of the record it comes from."""
-
-    steps: Steps
-    ids: tuple[str, ...]
-
-    def value(self, at_ns: int) -> int:
-        """Return the value at `at_ns`."""
-        return int(self.steps.at(ints([at_ns]))[0])
-
-    def evidence(self, at_ns: int) -> str:
-        """Return the identity of the record that tells the value at `at_ns`; empty if there is none."""
-        index = int(self.steps.index(ints([at_ns]))[0])
-        return self.ids[index - 1] if index else ""
-
-
 class World:
     """The observed run. Instants are nanoseconds since the run's start; `end_ns` is its last instant."""
 
@@ -116,7 +96,7 @@ class World:
         told = {watcher: Steps.of(changes, 1) for watcher, changes in sorted(states.items())}
         silent = self.dependencies["kubernetes_api"].steps.equal(DOWN)
         return {
-            watcher: _either(steps, silent) if watcher in BEHIND_THE_API else steps
+            watcher: either(steps, silent) if watcher in BEHIND_THE_API else steps
             for watcher, steps in told.items()
         }
 
@@ -138,12 +118,12 @@ class World:
     @cached_property
     def free_shares(self) -> Seen:
         """Free GPU shares on all registered workers, as counted; `UNKNOWN` before the first sight."""
-        return self._seen(SharesSeen, lambda event: event.free)
+        return self._of_kind(SharesSeen, lambda event: event.free)
 
     @cached_property
     def free_schedulable(self) -> Seen:
         """Free GPU shares on Ready and schedulable workers, as counted; `UNKNOWN` before the first sight."""
-        return self._seen(SharesSeen, lambda event: event.free_schedulable)
+        return self._of_kind(SharesSeen, lambda event: event.free_schedulable)
 
     @cached_property
     def spare_shares(self) -> Seen:
@@ -174,13 +154,13 @@ class World:
             if free != UNKNOWN:
                 waiting = len(unfinished.difference(placed.values()))
                 changes.append((event.at_ns, max(0, free - waiting), identity(record)))
-        return _seen(changes)
+        return seen_of(changes)
 
     @cached_property
     def dependencies(self) -> dict[str, Seen]:
         """Per dependency: UP, DOWN or (before its first sight) UNKNOWN."""
         return {
-            name: self._seen(
+            name: self._of_kind(
                 DependencySeen, lambda event: int(event.up), lambda event, name=name: event.dependency == name
             )
             for name in DEPENDENCIES
@@ -218,7 +198,7 @@ class World:
         """Slots held by windows that no request of ours explains; `UNKNOWN` while the Services' watcher is blind."""
         if self.windows.foreign is None:
             return Steps.of([], UNKNOWN)
-        return _masked(self.windows.foreign_open, self.blind.get(SLOTS_WATCHER))
+        return masked(self.windows.foreign_open, self.blind.get(SLOTS_WATCHER))
 
     def _ordered(self, kinds: Iterable[type[Event]]) -> list[Record]:
         records = [record for kind in kinds for record in self._by_kind.get(kind, ())]
@@ -230,15 +210,15 @@ class World:
 
     def _slots(self, value: Callable[[SlotsSeen], int], watcher: str) -> Steps:
         changes = [(event.at_ns, value(event)) for _, event in self._of(SlotsSeen)]
-        return _masked(Steps.of(changes, UNKNOWN), self.blind.get(watcher))
+        return masked(Steps.of(changes, UNKNOWN), self.blind.get(watcher))
 
-    def _seen(
+    def _of_kind(
         self,
         kind: type[SharesSeen] | type[DependencySeen],
         value: Callable[..., int],
         wanted: Callable[..., bool] = lambda _event: True,
     ) -> Seen:
-        return _seen(
+        return seen_of(
             (event.at_ns, value(event), identity(record)) for record, event in self._of(kind) if wanted(event)
         )
 
@@ -249,30 +229,4 @@ class World:
             if event.role == role:
                 ready[event.pod] = event.exists and event.ready and not event.terminating
                 changes.append((event.at_ns, sum(ready.values()), identity(record)))
-        return _seen(changes)
-
-
-def identity(record: Record) -> str:
-    """Return a record's identity."""
-    return f"{record.writer}:{record.seq}"
-
-
-def _seen(changes: Iterable[tuple[int, int, str]]) -> Seen:
-    told = list(changes)
-    steps = Steps.of(((at, value) for at, value, _ in told), UNKNOWN)
-    return Seen(steps, tuple(told[int(i)][2] for i in steps.order))
-
-
-def _either(one: Steps, other: Steps) -> Steps:
-    """Return the step function that is 1 where either is 1 (both are 0 or 1)."""
-    at_ns = np.union1d(one.at_ns, other.at_ns)
-    return Steps(at_ns, one.at(at_ns) | other.at(at_ns), int(one.values[0] | other.values[0]))
-
-
-def _masked(steps: Steps, blind: Steps | None) -> Steps:
-    """Make a step function UNKNOWN while `blind` is 1."""
-    if blind is None:
-        return steps
-    at_ns = np.union1d(steps.at_ns, blind.at_ns)
-    values = np.where(blind.at(at_ns) == 1, UNKNOWN, steps.at(at_ns))
-    return Steps(at_ns, values, UNKNOWN)
+        return seen_of(changes)
