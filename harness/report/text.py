@@ -30,7 +30,12 @@ def print_verdict(findings: Findings, run: RunInfo, page: str, stream: TextIO | 
     out = stream or sys.stdout
     colour = out.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     width = min(WIDEST, shutil.get_terminal_size((WIDEST, 24)).columns) if out.isatty() else WIDEST
-    print(summary_text(findings, run, page, colour=colour, width=width), file=out, flush=True)
+    try:
+        print(summary_text(findings, run, page, colour=colour, width=width), file=out, flush=True)
+    except BrokenPipeError:  # `| head` has read enough: the verdict is in the exit code and on disk
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, out.fileno())
+        os.close(nowhere)
 
 
 def summary_text(

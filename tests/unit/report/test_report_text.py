@@ -134,6 +134,13 @@ def test_colour_is_for_terminals_and_no_color_is_honoured(
     assert "\x1b" not in plain.getvalue()
 
 
+def test_a_reader_that_has_read_enough_is_no_error(findings: Findings) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as stream:
+        print_verdict(findings, run_info(), "report.html", stream)
+
+
 def test_markdown_rows_cannot_be_broken_from_inside(findings: Findings) -> None:
     gate = msgspec.structs.replace(findings.gates[0], name="a | b\n# c `x` [l](u) <img>")
     text = markdown_summary(msgspec.structs.replace(findings, gates=(gate,)), run_info())
