@@ -62,7 +62,13 @@ def _pairs(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]
     return pairs
 
 
-CAMPAIGN = click.argument("campaign", type=click.Path(path_type=Path))
+def _campaign(_ctx: click.Context, _param: click.Parameter, name: str) -> Path:
+    from harness.conduct.experiments import find_campaign  # noqa: PLC0415
+
+    return find_campaign(name)
+
+
+CAMPAIGN = click.argument("campaign", callback=_campaign)
 SET = click.option(
     "--set",
     "overrides",

@@ -1,4 +1,4 @@
-"""Find the experiment files a campaign names: beside the campaign, then here, then in the package."""
+"""Find campaigns by name, and the experiment files they name: beside the campaign, then here, then in the package."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -6,6 +6,18 @@ from pathlib import Path
 from harness.errors import InputError
 
 PACKAGE = Path(__file__).resolve().parent.parent
+
+
+def find_campaign(name: str) -> Path:
+    """Return the file of a campaign given by path or by name (`tour`); a name is looked for here, then in the package."""
+    if name.endswith((".yaml", ".yml")) or "/" in name:
+        return Path(name)
+    folders = (Path.cwd() / "campaigns", PACKAGE / "shipped" / "campaigns", PACKAGE.parent / "campaigns")
+    for folder in folders:
+        if (file := folder / f"{name}.yaml").is_file():
+            return file
+    known = sorted({file.stem for folder in folders for file in folder.glob("*.yaml")})
+    raise InputError(f"campaign {name!r}: no such file; known campaigns: {', '.join(known) or 'none'}")
 
 
 def places(campaign_file: Path) -> tuple[Path, ...]:

@@ -94,19 +94,15 @@ class HistoryWriter:
             self._events.close()
 
     def _write(self, file: BinaryIO, data: bytes) -> None:
-        error: OSError | None = None
+        """Append `data`, or raise once and from then on only count what is lost: a run must be able to end in order."""
         try:
-            written = file.write(data)
-            if written != len(data):
-                file.truncate(file.tell() - written)
-                error = OSError(errno.ENOSPC, "no space left on device")
-        except OSError as failure:
-            error = failure
-        if error is not None:
+            _append(file, data)
+        except OSError as error:
             self.lost += 1
-            raise RecordUnusable(
-                f"cannot write the history ({file.name}): {error}; free space, then run again"
-            ) from error
+            if self.lost == 1:
+                raise RecordUnusable(
+                    f"cannot write the history ({file.name}): {error}; free space, then run again"
+                ) from error
 
     def _open(self, kind: SampleKind) -> BinaryIO:
         header = {
