@@ -26,6 +26,7 @@ from harness.clock import SystemClock
 from harness.cluster import connect, is_dead_here
 from harness.errors import Exit, HarnessError, RecordUnusable
 from harness.history.events import FaultChanged, FaultStep, Note
+from harness.history.live import LiveSender
 from harness.history.writer import HistoryWriter
 
 LOOK_S = 0.25
@@ -34,11 +35,13 @@ LOOK_S = 0.25
 class GuardProcess:
     """Watches one ward."""
 
-    def __init__(self, run: Path, clock: SystemClock, heartbeat_s: float | None) -> None:
+    def __init__(
+        self, run: Path, clock: SystemClock, heartbeat_s: float | None, live: LiveSender | None
+    ) -> None:
         self._folder = undo_folder(run)
         self._clock = clock
         self._heartbeat_s = heartbeat_s
-        self._history = HistoryWriter(run / "history", "guard")
+        self._history = HistoryWriter(run / "history", "guard", live)
         self._told = False
         self._given_up: set[Path] = set()
         target = thaw(msgspec.Raw((self._folder / TARGET_FILE).read_bytes()))
@@ -153,9 +156,11 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--ready-fd", type=int, required=True)
     parser.add_argument("--start-ns", type=int, required=True)
     parser.add_argument("--heartbeat-s", type=float)
+    parser.add_argument("--live", type=Path)
     given = parser.parse_args(arguments)
+    live = LiveSender(given.live) if given.live else None
     try:
-        guard = GuardProcess(given.run, SystemClock(given.start_ns), given.heartbeat_s)
+        guard = GuardProcess(given.run, SystemClock(given.start_ns), given.heartbeat_s, live)
     except HarnessError as error:
         os.write(given.ready_fd, f"{error}\n".encode())
         return error.code

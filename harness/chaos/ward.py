@@ -41,10 +41,12 @@ class Guard:
         clock: SystemClock,
         *,
         heartbeat_s: float | None = None,
+        live: Path | None = None,
     ) -> "Guard":
         """Start a guard for `run` and return when it is armed; raise TargetError if it cannot arm.
 
-        With `heartbeat_s`, `beat` must be called more often than that, or this process counts as hung.
+        With `heartbeat_s`, `beat` must be called more often than that, or this process counts as hung. `live` is
+        the socket that hears what the guard records.
         """
         folder = undo_folder(run)
         folder.mkdir(parents=True, exist_ok=True)
@@ -56,6 +58,8 @@ class Guard:
         command += ["--start-ns", str(clock.start_ns)]
         if heartbeat_s is not None:
             command += ["--heartbeat-s", str(heartbeat_s)]
+        if live is not None:
+            command += ["--live", str(live)]
         with (folder / "guard.log").open("ab") as log:
             process = subprocess.Popen(
                 command,

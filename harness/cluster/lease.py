@@ -187,7 +187,8 @@ def _process_start(pid: int) -> str:
     """Return when the process started, in the kernel's ticks, so that a reused pid is not taken for it."""
     try:
         with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
-            return file.read().rpartition(")")[2].split()[19]
+            fields = file.read().rpartition(")")[2].split()
+            return "gone" if fields[0] in "ZX" else fields[19]
     except (OSError, IndexError):
         pass
     try:

@@ -2,7 +2,7 @@
 
 One hog per share, placed by the scheduler, labelled, owned by the undo entry's ConfigMap and limited by its own deadline. It
 takes shares, not compute: what streams already is not slowed (use another image for that). While held, shares that
-become free are taken too, up to the target's limit.
+become free are taken too, up to the target's limit, unless only a part was asked for.
 """
 
 from typing import ClassVar
@@ -114,9 +114,12 @@ class SaturateGpu(Fault[SaturateArguments, SaturateBefore]):
             self._create(site, case, number)
 
     def is_active(self, site: Site, case: Case[SaturateArguments, SaturateBefore]) -> bool:
-        """No more shares are free than were to be left."""
+        """No more shares are free than were to be left; a part is held when its hogs have a place."""
+        hogs = self._hogs(site, case)
+        if not _takes_what_comes(case.arguments):
+            return sum(1 for hog in hogs if holds_resources(hog)) >= case.before.hogs
         _, free = _shares(site, case.before.resource)
-        return free <= case.before.leave and bool(self._hogs(site, case))
+        return free <= case.before.leave and bool(hogs)
 
     def obstacle(self, site: Site, case: Case[SaturateArguments, SaturateBefore]) -> str:
         """Return what the scheduler or the kubelet says of hogs that wait."""
@@ -124,7 +127,9 @@ class SaturateGpu(Fault[SaturateArguments, SaturateBefore]):
         return "; ".join(sorted(said))
 
     def sustain(self, site: Site, case: Case[SaturateArguments, SaturateBefore]) -> None:
-        """Take what became free since; hogs that still wait for a place count as taken."""
+        """Take what became free since, unless only a part is to be held; hogs that wait for a place count as taken."""
+        if not _takes_what_comes(case.arguments):
+            return
         hogs = self._hogs(site, case)
         waiting = sum(1 for hog in hogs if not hog.get("spec", {}).get("nodeName"))
         _, free = _shares(site, case.before.resource)
@@ -219,6 +224,11 @@ def _why_waiting(pod: Object) -> str:
 
 def _hog_name(entry: str, number: int) -> str:
     return f"hog-{entry}-{number}"
+
+
+def _takes_what_comes(arguments: SaturateArguments) -> bool:
+    """Say whether shares that become free later are to be taken too: not if a part of them was asked for."""
+    return arguments.leave is not None or float(arguments.fill.removesuffix("%")) == 100
 
 
 def _wanted(arguments: SaturateArguments, free: int) -> int:

@@ -286,6 +286,18 @@ def test_shares_that_become_free_while_held_are_taken_too(make_play: MakePlay, t
 GPU_NAME = TARGET.gpu_resource
 
 
+def test_a_part_of_the_shares_stays_that_part(make_play: MakePlay, tmp_path: Path) -> None:
+    world = small_cluster(shares=2)
+    limits = {"limits": {GPU_NAME: "1"}}
+    world.create("pods", {"metadata": {"name": "window"}, "spec": {"containers": [{"resources": limits}]}})
+    play = make_play(tmp_path, world)
+    held = play.begin(fault_named("saturate-gpu"), arguments("saturate-gpu", fill="67%"), 30)
+    world.delete("pods", "window")
+    held.fault.sustain(play.site, held.case)
+    assert held.fault.is_active(play.site, held.case)
+    assert len(world.objects("pods", "focus-harness")) == 2
+
+
 def test_stopping_ends_the_hold_at_once(make_play: MakePlay, tmp_path: Path) -> None:
     play = make_play(tmp_path, small_cluster())
     play.begin(fault_named("cordon-worker"), arguments("cordon-worker"), 30)
