@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import gevent
+from gevent.lock import BoundedSemaphore
 
 from harness.errors import Exit, HarnessError, gravest
 from harness.load.plan import LoadPlan
@@ -32,7 +33,10 @@ class Hooks:
         self._ended = ended
         self._endings = [Exit.OK]
         self._reason = "planned"
+        self._one_end = BoundedSemaphore(1)
         environment.process_exit_code = 0
+        # gevent counts timers from its loop's last look at the clock, which was before the imports: `-t 4s` became 1 s.
+        gevent.get_hub().loop.update_now()
         environment.events.test_start.add_listener(self._guarded(self._start))
         environment.events.test_stop.add_listener(self._guarded(self._stop))
         environment.events.quitting.add_listener(self._guarded(self._quit))
@@ -69,13 +73,14 @@ class Hooks:
         )
 
     def _stop(self) -> None:
-        session = self.session
-        if session is None:
-            return
-        self._environment.focus_session = None
-        self._endings.append(session.end())
-        if self._ended is not None:
-            self._ended(session.ending, self._reason)
+        with self._one_end:  # Locust may stop twice at once, and exit after the second
+            session = self.session
+            if session is None:
+                return
+            self._endings.append(session.end())
+            self._environment.focus_session = None
+            if self._ended is not None:
+                self._ended(session.ending, self._reason)
 
     def _quit(self) -> None:
         """Locust is about to exit: it reads the exit code after this, and stops the users only later."""

@@ -77,6 +77,7 @@ class EngineLink:
         # Nothing here waits for the engine: Locust would not notice a stop that is asked for meanwhile. What users ask
         # of it until it is up waits in the socket.
         self._reader = gevent.spawn(self._listen)
+        gevent.get_hub().loop.update_now()
         self._watchdog = gevent.spawn_later(START_S, self._look_at_start)
         self.send(begin)
 

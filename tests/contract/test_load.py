@@ -152,10 +152,13 @@ def test_locust_alone_headless_plays_live_and_historic_windows_and_leaves_nothin
     fake: Any, tmp_path: Path
 ) -> None:
     server = fake(limit=3, recordings=[[1000.4, 1040.6], [1039, -1]])
-    command = [*LOCUST, "--headless", "--host", server.url, "-u", "5", "-r", "50", "-t", "4s"]
+    command = [*LOCUST, "--headless", "--host", server.url, "-u", "5", "-r", "50", "-t", "60s"]
     command += ["--hold", "300ms..600ms", "--after-refusal", "100ms", "--reports", str(tmp_path)]
-    code, out = run([*command, "--only-summary", "--creates-in-flight", "2"])
-    assert code == 0, out
+    with child([*command, "--only-summary", "--creates-in-flight", "2"]) as locust:
+        _eventually(lambda: _says(the_run(tmp_path) / "history", '"outcome":"streaming"', 6))
+        locust.send_signal(signal.SIGTERM)
+        out, _ = locust.communicate(timeout=20)
+        assert locust.returncode == 0, out
     for row in ("POST /configure", "window ready", "first frame", "stream", "POST /recordings_in_time_range"):
         assert re.search(rf"{row}\s+\d+", out), out
     folder = the_run(tmp_path)
@@ -202,7 +205,7 @@ def test_the_web_page_starts_and_stops_the_load_as_often_as_asked(fake: Any, tmp
 
 def test_a_plan_is_followed_and_sigterm_drains_within_ten_seconds(fake: Any, tmp_path: Path) -> None:
     server = fake()
-    file = plan_file(tmp_path, server.url, stages=(Step(0, 2), Step(5, 4), Step(7, 1)))
+    file = plan_file(tmp_path, server.url, stages=(Step(0, 3), Step(7, 1)), clock_start_ns=0)
     with child([sys.executable, "-m", "harness.load", "--plan", str(file)]) as load:
         _eventually(lambda: _says(tmp_path / "history", '"wanted":1}'))
         asked = time.monotonic()
@@ -212,8 +215,8 @@ def test_a_plan_is_followed_and_sigterm_drains_within_ten_seconds(fake: Any, tmp
         assert load.returncode == 0, out
     history = read_history(tmp_path / "history")
     states = of(history, LoadState)
-    assert {state.wanted for state in states} >= {2, 4, 1}
-    assert {state.streams_open for state in states} >= {2, 4, 1}
+    assert {state.wanted for state in states} == {3, 1}
+    assert {state.streams_open for state in states} >= {3, 1}
     assert {event.outcome for event in of(history, WindowClosed)} == {Outcome.STREAMING}
     assert {event.process for event in of(history, ProcessEnded)} == {"load-1", "engine-1"}
     assert server.count()["left"] == 0
@@ -261,17 +264,18 @@ def test_the_budget_ends_the_load_with_a_clear_message(fake: Any, tmp_path: Path
 
 def test_a_row_of_refusals_is_answered_with_patience(fake: Any, tmp_path: Path) -> None:
     server = fake(answer="503 ")
-    more = {"suspend_after": 6, "suspend_s": 1.0, "after_refusal_s": 0.05, "end_s": 5.0}
-    code, out = run(
-        [sys.executable, "-m", "harness.load", "--plan", str(plan_file(tmp_path, server.url, **more))]
-    )
-    assert code == 0, out
+    more = {"suspend_after": 6, "suspend_s": 1.0, "after_refusal_s": 0.05}
+    file = plan_file(tmp_path, server.url, **more)
+    with child([sys.executable, "-m", "harness.load", "--plan", str(file)]) as load:
+        _eventually(lambda: _says(tmp_path / "history", '"scenario_suspended"', 3, "load-1"))
+        load.send_signal(signal.SIGTERM)
+        out, _ = load.communicate(timeout=20)
+        assert load.returncode == 0, out
     suspended = of(read_history(tmp_path / "history"), ScenarioSuspended)
     assert suspended[0].refusals == 6
     assert suspended[0].outcome is Outcome.UNAVAILABLE_503
     counts = [event.refusals for event in suspended]
     assert counts == sorted(set(counts))
-    assert 2 <= len(suspended) <= 5
     assert 6 < server.count()["posts"] < 20  # without patience: about 250
 
 
@@ -305,12 +309,12 @@ def test_the_locustfile_imports_no_grpc_and_exports_users_and_shape() -> None:
     assert (code, out.strip()) == (0, "['CampaignShape', 'HistoricAnalyst', 'LiveViewer'] False True")
 
 
-def _eventually(check: Any, within_s: float = 15.0) -> None:
+def _eventually(check: Any, within_s: float = 45.0) -> None:
     deadline = time.monotonic() + within_s
     while True:
         try:
             check()
-        except (AssertionError, OSError):
+        except (AssertionError, OSError, ValueError):
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.1)
@@ -340,5 +344,5 @@ def _open(history: Path, windows: int) -> None:
     _says(history, '"first_frame"', windows)
 
 
-def _says(history: Path, words: str, times: int = 1) -> None:
-    assert (history / "engine-1.events.jsonl").read_text().count(words) >= times
+def _says(history: Path, words: str, times: int = 1, writer: str = "engine-1") -> None:
+    assert (history / f"{writer}.events.jsonl").read_text().count(words) >= times
