@@ -86,7 +86,6 @@ class Settings:
     """Wait before a crashed container is started again; also before a replacement of a killed pod starts."""
     restart_delay_max_s: float = 300.0
     restart_reset_s: float = 600.0
-    termination_grace_s: float = 30.0
     metrics_period_s: float = 10.0
 
     # Jobs that Focus Server makes.
@@ -118,15 +117,15 @@ class Settings:
     default_duration_s: int = 10
     default_nfft: int = 1024
     waterfall_supported: bool = False
+    leaked_slots: int = 0
+    """Services of windows long gone that a new sandbox starts with; they hold the lowest slots for ever."""
     first_port: int = 12300
     """Service port = first_port + slot."""
     node_port_base: int = 30000
     """nodePort = stream_port = node_port_base + slot."""
-    stream_host: str = "worker"
-    """`worker`: address of the first worker node, as the field's focus_view_url."""
     stream_url_scheme: str = ""
     dialect_strings: bool = False
-    """True: stream_port and view_type are answered as strings (the October 2025 build)."""
+    """True: stream_port and view_type are answered as strings and frequencies_list as {} (an older build)."""
     status_text: str = "configured"
     counter_resets: bool = False
     """True: the counter of job ids begins at 1 whenever Focus Server starts."""
@@ -173,6 +172,10 @@ class Settings:
     never_ready_share: float = 0.0
     silent_share: float = 0.0
     """Share of windows that become ready and never send a frame."""
+    live_gap_share: float = 0.0
+    """Share of live rows that are never sent."""
+    live_jitter_s: float = 0.0
+    """Most that a live row comes after its instant."""
     split_readers: bool = False
     """True: two readers of one stream share its frames; False: each gets all."""
     historic_rows_per_message: int = 10
@@ -184,7 +187,6 @@ class Settings:
     feed_period_s: float = 1.0
     feed_stale_s: float = 5.0
     """Age of the last live message (with a broker) from which live streams send nothing."""
-    payload_dtype: str = "float32"
 
     # Long-lived pods.
     mongodb_ready_delay_s: float = 1.0
@@ -311,7 +313,6 @@ BY_PROFILE: dict[str, dict[str, Any]] = {
         "restart_delay_s": 5.0,
         "restart_delay_max_s": 5.0,
         "restart_reset_s": 30.0,
-        "termination_grace_s": 5.0,
         "metrics_period_s": 2.0,
         "job_ttl_s": 10,
         "cleanup_ttl_s": 2,
@@ -346,8 +347,6 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "broker": ("auto", "off"),
     "cleanup_sign": ("frames", "cpu"),
     "historic_rule": ("overlap", "strict"),
-    "stream_host": ("worker",),
-    "payload_dtype": ("float32",),
 }
 
 

@@ -12,6 +12,9 @@ from harness.sandbox.api import Api, ApiStatus
 from harness.sandbox.manifests.access import access_objects
 from harness.sandbox.manifests.configuration import configuration_objects
 from harness.sandbox.manifests.workloads import broker_kind, workload_objects
+from harness.sandbox.pods.analyzer_arguments import Assignment
+from harness.sandbox.pods.derived import View
+from harness.sandbox.pods.focus_server.objects import service
 from harness.sandbox.settings import Settings
 
 __all__ = ["apply", "broker_kind", "workloads_wanted"]
@@ -27,6 +30,9 @@ async def apply(api: Api, settings: Settings) -> None:
         *workload_objects(settings),
     ):
         await _create(api, resource, obj)
+    for slot in range(1, settings.leaked_slots + 1):
+        view = View(0, 0, settings.default_nfft, 0, 1, 1, 1)
+        await _create(api, "services", service(Assignment(f"{slot}-{slot}", view), slot, settings))
 
 
 def workloads_wanted(settings: Settings) -> list[tuple[str, str]]:

@@ -125,8 +125,10 @@ async def stream_data(window: Window, request: bytes, context: Context) -> None:
 async def _live(window: Window, stream: int, cursor: LiveCursor, context: Context) -> None:
     while True:
         row, due_s = cursor.take()
+        if window.settings.live_jitter_s:
+            due_s += window.chance.uniform(0, window.settings.live_jitter_s)
         await asyncio.sleep(max(0.0, due_s - time.monotonic()))
-        if window.feed.fresh():
+        if window.feed.fresh() and window.chance.random() >= window.settings.live_gap_share:
             await context.write(window.message(stream, range(row, row + 1)))
             window.frames += 1
 

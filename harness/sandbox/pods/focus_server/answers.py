@@ -28,7 +28,7 @@ def configured(
     frequencies = view.frequencies
     answer: dict[str, Any] = {
         "status": settings.status_text,
-        "frequencies_list": frequencies,
+        "frequencies_list": {} if settings.dialect_strings else frequencies,
         "lines_dt": view.lines_dt_s,
         "channel_to_stream_index": view.channel_to_stream,
         "stream_amount": view.streams,
