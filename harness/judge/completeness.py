@@ -54,12 +54,10 @@ def _steps(record: RunRecord) -> list[str]:
         changes = [change for change in record.of(FaultChanged) if change.experiment == experiment]
         if any(change.step == FaultStep.FAILED for change in changes):
             continue  # it says itself that it failed, which is an ending of its own
-        for step in ENTRY_STEPS:
-            found = len({change.entry for change in changes if change.step == step})
-            if found < times:
-                missing.append(
-                    f"experiment {experiment}: planned {times}, but {found} have a record of `{step}`"
-                )
+        found = {step: len({c.entry for c in changes if c.step == step}) for step in ENTRY_STEPS}
+        if min(found.values()) < times:
+            told = ", ".join(f"{step} {count}" for step, count in found.items())
+            missing.append(f"experiment {experiment}: planned {times}, recorded {told}")
     return missing
 
 

@@ -222,8 +222,9 @@ def test_a_planned_step_without_its_records_is_a_hole() -> None:
         PlannedStep(experiment="cordon", at_s=20, hold_s=4),
     )
     findings = judged_with(outage(steps=planned))
-    assert len(findings.incomplete) == 4
-    assert all("cordon" in hole for hole in findings.incomplete)
+    assert findings.incomplete == (
+        "experiment cordon: planned 1, recorded opened 0, injected 0, undone 0, verified 0",
+    )
 
 
 def test_a_step_after_the_stop_is_no_hole() -> None:
