@@ -10,10 +10,11 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
+from importlib.resources import files
 from pathlib import Path
 from typing import Final, TypeVar
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import DictLoader, Environment, StrictUndefined
 
 from harness.errors import RecordUnusable
 from harness.history.run import RunInfo
@@ -28,6 +29,13 @@ REPORT_FILE: Final = "report.html"
 WIDE: Final = 1080.0
 NARROW: Final = 380.0
 TABLE_ROWS: Final = 200.0
+
+SOURCES: Final = {
+    file.name: file.read_text(encoding="utf-8")
+    for file in (files("harness.report") / "templates").iterdir()
+    if file.is_file()
+}
+"""The templates, read with the code: a run of hours whose installation is replaced meanwhile still gets its page."""
 
 Item = TypeVar("Item")
 
@@ -139,7 +147,7 @@ def render_page(findings: Findings, run: RunInfo, folder: str) -> str:
 @lru_cache(maxsize=1)
 def _templates() -> Environment:
     environment = Environment(
-        loader=PackageLoader("harness.report"),
+        loader=DictLoader(SOURCES),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
