@@ -176,6 +176,8 @@ class TerminalView:
             Text(),
             *self._headlines(snapshot, wide),
         ]
+        if not snapshot.ended:
+            rows.append(Text("Ctrl-C stops the run and undoes every fault", "grey50"))
         for row in rows:
             row.no_wrap = True
             row.overflow = "ellipsis"

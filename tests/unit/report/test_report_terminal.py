@@ -45,7 +45,7 @@ def panel(at_s: float, width: int) -> list[str]:
 def test_no_line_is_wider_than_the_terminal_and_the_height_is_steady(at_s: float, width: int) -> None:
     lines = panel(at_s, width)
     assert max(len(line) for line in lines) <= width
-    assert len(lines) <= 18
+    assert len(lines) <= 18  # fits a terminal of 24 rows with room for what was printed before
 
 
 def test_the_panel_shows_phase_windows_refusals_fault_and_time_left() -> None:
