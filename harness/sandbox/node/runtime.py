@@ -75,6 +75,7 @@ class Runtime:
     def __init__(self, line: socket.socket) -> None:
         self._line = line
         self._writer: asyncio.StreamWriter | None = None
+        self._connected = asyncio.Event()
         self._ids = itertools.count(1)
         self._starting: dict[str, asyncio.Future[int]] = {}
         self._running: dict[str, Process] = {}
@@ -88,13 +89,17 @@ class Runtime:
     async def run(self) -> None:
         """Take the spawner's notices until it is gone."""
         reader, self._writer = await asyncio.open_unix_connection(sock=self._line, limit=1 << 20)
+        self._connected.set()
         decoder = msgspec.json.Decoder(Notice)
-        while line := await reader.readline():
-            notice = decoder.decode(line)
-            if isinstance(notice, Started):
-                self._starting.pop(notice.id).set_result(notice.pid)
-            else:
-                self._ended(notice)
+        try:
+            while line := await reader.readline():
+                notice = decoder.decode(line)
+                if isinstance(notice, Started):
+                    self._starting.pop(notice.id).set_result(notice.pid)
+                else:
+                    self._ended(notice)
+        finally:
+            self._writer.close()
         for id_ in list(self._running):
             self._ended(Ended(id_, 128 + signal.SIGKILL))
         raise RuntimeError("the spawner is gone, and with it every pod of this node")
@@ -107,6 +112,7 @@ class Runtime:
 
     async def start(self, program: str, context: PodContext, log: Path) -> Process:
         """Start a program as a container and give its process."""
+        await self._connected.wait()
         id_ = f"{os.getpid():x}{next(self._ids):08x}"
         loop = asyncio.get_running_loop()
         pid: asyncio.Future[int] = loop.create_future()

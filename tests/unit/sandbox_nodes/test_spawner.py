@@ -1,0 +1,123 @@
+"""The spawner as the kubelet uses it: real forks of small programs."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from harness.sandbox.node.podlog import read_log
+from harness.sandbox.node.runtime import Runtime, fork_spawner
+from harness.sandbox.pods.context import PodContext
+from harness.sandbox.processes import started_at, wait_gone
+from harness.sandbox.settings import Settings
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the sandbox is Linux first")
+
+
+def speaks(pod: PodContext) -> int:
+    """A program: says things on both streams and ends with 3."""
+    said = ("out", pod.env["WORD"], os.environ["WORD"], os.environ.get("SECRET"), pod.settings.gpu_shares)
+    sys.stdout.write(" ".join(map(str, said)) + "\n")
+    sys.stderr.write("err\n")
+    os.write(1, b"no newline")
+    return 3
+
+
+def fails(_pod: PodContext) -> int:
+    """A program with a defect."""
+    raise ValueError("a defect")
+
+
+def forks_and_waits(_pod: PodContext) -> int:
+    """A program with a child of its own; waits for ever."""
+    child = os.fork()
+    if child:
+        sys.stdout.write(f"{child}\n")
+    signal.pause()
+    return 0
+
+
+def play(folder: Path, scenario: Callable[[Runtime, PodContext], Awaitable[None]]) -> None:
+    """Play a scenario against a spawner of its own, in a child process that may import the tests."""
+    context = PodContext(
+        name="p", namespace="n", uid="u", node="node", ip="127.0.0.1", node_ip="127.0.0.1", image="i", container="c",
+        args=(), env={"WORD": "word"}, volume=folder, api_url="", ca_file=folder, token="", settings=Settings(),
+        truth_dir=folder,
+    )  # fmt: skip
+    line, lifeline = fork_spawner(Settings(), "spawner/test")
+
+    async def main() -> None:
+        runtime = Runtime(line)
+        running = asyncio.create_task(runtime.run())
+        await asyncio.sleep(0)
+        await scenario(runtime, context)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    try:
+        asyncio.run(main())
+    finally:
+        line.close()
+        lifeline.close()
+        os.wait()
+
+
+def here(program: Callable[[PodContext], int]) -> str:
+    return f"{program.__module__}:{program.__name__}"
+
+
+def test_a_program_gets_its_context_alone_and_its_words_and_exit_code_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SECRET", "of the kubelet")
+
+    async def scenario(runtime: Runtime, context: PodContext) -> None:
+        process = await runtime.start(here(speaks), context, tmp_path / "log")
+        assert await process.ended == 3
+        lines = {(line.stream, line.text) for line in read_log(tmp_path / "log")}
+        assert lines == {("stdout", "out word word None 20"), ("stderr", "err"), ("stdout", "no newline")}
+
+    play(tmp_path, scenario)
+
+
+def test_a_defect_is_exit_code_1_and_a_traceback_in_the_log(tmp_path: Path) -> None:
+    async def scenario(runtime: Runtime, context: PodContext) -> None:
+        process = await runtime.start(here(fails), context, tmp_path / "log")
+        assert await process.ended == 1
+        assert "ValueError: a defect" in [line.text for line in read_log(tmp_path / "log")]
+
+    play(tmp_path, scenario)
+
+
+def test_a_killed_container_takes_what_it_started_along(tmp_path: Path) -> None:
+    async def scenario(runtime: Runtime, context: PodContext) -> None:
+        process = await runtime.start(here(forks_and_waits), context, tmp_path / "log")
+        while not (lines := list(read_log(tmp_path / "log"))):
+            await asyncio.sleep(0.01)
+        child = int(lines[0].text)
+        assert started_at(child) is not None
+        os.kill(process.pid, signal.SIGKILL)
+        assert await process.ended == 137
+        assert wait_gone([child], 3)
+
+    play(tmp_path, scenario)
+
+
+def test_twenty_containers_end_when_told_and_none_is_confused_with_another(tmp_path: Path) -> None:
+    async def scenario(runtime: Runtime, context: PodContext) -> None:
+        starts = [runtime.start(here(forks_and_waits), context, tmp_path / f"log{n}") for n in range(20)]
+        processes = await asyncio.gather(*starts)
+        assert len({process.pid for process in processes}) == 20
+        for process in processes[:10]:
+            runtime.signal(process, signal.SIGTERM)
+        assert await asyncio.gather(*(process.ended for process in processes[:10])) == [143] * 10
+        assert set(runtime.running) == {process.id for process in processes[10:]}
+        for process in processes[10:]:
+            runtime.signal(process, signal.SIGKILL)
+        assert await asyncio.gather(*(process.ended for process in processes[10:])) == [137] * 10
+
+    play(tmp_path, scenario)
