@@ -24,6 +24,7 @@ from harness.errors import InjectionFailed, InputError, TargetError
 
 HOG_LABEL = "focus-harness/hog"
 _SPARE_DEADLINE_S = 60
+IN_LINE = 4
 
 
 class SaturateArguments(msgspec.Struct, frozen=True):
@@ -127,13 +128,18 @@ class SaturateGpu(Fault[SaturateArguments, SaturateBefore]):
         return "; ".join(sorted(said))
 
     def sustain(self, site: Site, case: Case[SaturateArguments, SaturateBefore]) -> None:
-        """Take what became free since, unless only a part is to be held; hogs that wait for a place count as taken."""
+        """Take what became free since, unless only a part is to be held.
+
+        Where nothing is to be left, a few hogs wait in line: the scheduler gives them a share the moment it is free.
+        """
         if not _takes_what_comes(case.arguments):
             return
         hogs = self._hogs(site, case)
         waiting = sum(1 for hog in hogs if not hog.get("spec", {}).get("nodeName"))
-        _, free = _shares(site, case.before.resource)
-        missing = min(free - case.before.leave - waiting, case.before.most - len(hogs))
+        total, free = _shares(site, case.before.resource)
+        held_by_others = total - free - (len(hogs) - waiting)
+        in_line = min(IN_LINE, max(0, held_by_others)) if case.before.leave == 0 else 0
+        missing = min(free - case.before.leave + in_line - waiting, case.before.most - len(hogs))
         used = {name_of(hog) for hog in hogs}
         number = 0
         while missing > 0:

@@ -275,10 +275,11 @@ def test_shares_that_become_free_while_held_are_taken_too(make_play: MakePlay, t
     play = make_play(tmp_path, world)
     held = play.begin(fault_named("saturate-gpu"), arguments("saturate-gpu"), 30)
     assert held.case.before.hogs == 3
+    assert len(world.objects("pods", "focus-harness")) == 4, "one waits in line for the window's share"
     world.delete("pods", "window")
-    assert not held.fault.is_active(play.site, held.case)
-    held.fault.sustain(play.site, held.case)
     assert held.fault.is_active(play.site, held.case)
+    held.fault.sustain(play.site, held.case)
+    assert len(world.objects("pods", "focus-harness")) == 4
     play.undo()
     assert not world.objects("pods", "focus-harness")
 
