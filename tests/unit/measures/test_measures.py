@@ -124,7 +124,7 @@ def portions(draw: st.DrawFn) -> Portion:
     )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(st.lists(portions(), min_size=1, max_size=4), st.sampled_from(["", "x", ACCEPTED, "unavailable_503"]))
 def test_a_run_may_be_measured_in_any_pieces(parts: list[Portion], of: str) -> None:
     for definition in MEASURES:
