@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import InputError
-from harness.sandbox.settings import Settings
+from harness.sandbox.settings import Settings, SettingsError
 
 SCHEMA = 1
 FIRST_BLOCK, LAST_BLOCK = 16, 250
@@ -173,7 +173,13 @@ def read_sandbox(name: str) -> Sandbox:
         raise InputError(
             f"no sandbox {name!r} (there: {there}); start it with `harness sandbox up --name {name}`"
         ) from None
-    settings = Settings.from_json(said["settings"])
+    try:
+        settings = Settings.from_json(said["settings"])
+    except SettingsError as error:
+        raise InputError(
+            f"sandbox {name!r} was started by another version of the harness ({error}); "
+            f"end it with `harness sandbox down --name {name}` and start it again"
+        ) from error
     return Sandbox(said["name"], root, said["block"], settings, said["supervisor_pid"])
 
 
