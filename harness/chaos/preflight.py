@@ -14,7 +14,7 @@ from harness.chaos.faults.fault import ENTRY_ANNOTATION, MANAGED_SELECTOR
 from harness.chaos.registry import registered
 from harness.chaos.story import planned_faults, read_story
 from harness.chaos.world import Site, thaw
-from harness.cluster import Cluster, Right, missing_rights, name_of
+from harness.cluster import Cluster, Right, missing_rights, name_of, refuse_if_in_use
 from harness.cluster.kinds import annotations_of
 from harness.errors import AccessDenied, HarnessError, InjectionFailed, TargetBusy
 from harness.target import Target
@@ -53,6 +53,7 @@ def preflight_faults(target: Target, cluster: Cluster, faults: Iterable[str]) ->
     ensure_namespace(site)
     left = leftovers(site)
     if left:
+        refuse_if_in_use(cluster)  # then they are no leftovers, and undoing them is nobody's business
         raise TargetBusy(
             f"target {target.name!r}: an earlier run left behind: {'; '.join(left)}; "
             f"undo it first: harness undo --target {target.name}"

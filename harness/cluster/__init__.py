@@ -7,7 +7,7 @@ request by itself and never guesses a context: which cluster is meant stands in 
 from harness.cluster.client import Cluster, connect
 from harness.cluster.errors import ClusterRefused, Conflict, Gone, Missing
 from harness.cluster.kinds import Object, gpu_request, is_ready, labels_of, name_of, uid_of, version_of
-from harness.cluster.lease import Lease, holder_of_this_process, is_dead_here
+from harness.cluster.lease import Lease, holder_of_this_process, is_dead_here, refuse_if_in_use
 from harness.cluster.rights import Right, missing_rights
 from harness.cluster.watch import watch
 
@@ -28,6 +28,7 @@ __all__ = [
     "labels_of",
     "missing_rights",
     "name_of",
+    "refuse_if_in_use",
     "uid_of",
     "version_of",
     "watch",

@@ -111,6 +111,13 @@ class Lease:
         self.release()
 
 
+def refuse_if_in_use(cluster: "Cluster") -> None:
+    """Raise `TargetBusy` if a live process other than this one holds the lock; takes it from nobody."""
+    current = cluster.find("leases", LEASE_NAME, cluster.harness_namespace)
+    if current is not None:
+        _refuse_if_alive(cluster, current, holder_of_this_process())
+
+
 def lease_holder(cluster: "Cluster") -> tuple[str, str] | None:
     """Return holder and run id of the lock, or None if nobody holds it (alive or not)."""
     found = cluster.find("leases", LEASE_NAME, cluster.harness_namespace)

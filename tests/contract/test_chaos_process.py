@@ -19,6 +19,7 @@ from harness.chaos.play import Play
 from harness.chaos.registry import register
 from harness.chaos.world import Site, freeze
 from harness.clock import SystemClock, nanoseconds
+from harness.cluster import Lease
 from harness.errors import AccessDenied, Exit, InputError, TargetBusy, TargetError
 from harness.history.reader import read_history
 from harness.history.writer import HistoryWriter
@@ -226,6 +227,11 @@ def test_leftovers_refuse_the_next_run_until_they_are_undone(
     in_process.cordon()
     with pytest.raises(
         TargetBusy, match=r"cordon-worker on worker-node, worker-node-2 .*harness undo --target plane"
+    ):
+        preflight(plane.target, plane.cluster, [CORDON])
+    with (
+        Lease.acquire(plane.cluster, "run-9", holder="elsewhere/1/1"),
+        pytest.raises(TargetBusy, match=r"in use by elsewhere/1/1 \(run run-9\)"),
     ):
         preflight(plane.target, plane.cluster, [CORDON])
     in_process.journal.path.unlink()  # the host it was started on is another one: only the cluster knows
