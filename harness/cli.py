@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 import harness
-from harness.errors import Exit, HarnessError, InputError
+from harness.errors import Exit, HarnessError, InputError, gravest
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
@@ -165,15 +165,15 @@ def run(
 @REPORTS
 def judge(run_name: str, reports: Path) -> int:
     """Judge a recorded run again with today's rules. RUN is a folder, a run id, or `latest`."""
-    from harness.conduct.ending import judge_folder, write_results  # noqa: PLC0415
+    from harness.conduct.ending import judge_folder, told, write_results  # noqa: PLC0415
     from harness.conduct.folder import find_run  # noqa: PLC0415
     from harness.report import print_verdict  # noqa: PLC0415
 
     folder = find_run(run_name, reports)
     facts, findings = judge_folder(folder)
     page = write_results(folder, facts, findings)
-    print_verdict(findings, facts, str(page), sys.stdout)
-    return int(findings.verdict.exit_code)
+    print_verdict(findings, facts, told(folder, page), sys.stdout)
+    return int(gravest([findings.verdict.exit_code, Exit.OK if page else Exit.INTERNAL]))
 
 
 @cli.command()

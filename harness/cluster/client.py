@@ -53,7 +53,7 @@ def connect(target: Reachable, *, check_identity: bool = True) -> "Cluster":
 def _client(kubernetes: Place, target_name: str) -> ApiClient:
     settings = Configuration()
     settings.retries = urllib3.Retry(0, redirect=0)
-    settings.connection_pool_maxsize = 8
+    settings.connection_pool_maxsize = 16
     with ours(f"target {target_name!r}"):
         config.load_kube_config(
             config_file=kubernetes.kubeconfig,

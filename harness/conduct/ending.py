@@ -3,11 +3,13 @@
 Called at the end of `harness run` and by `harness judge`; reads only the run's folder.
 """
 
+import traceback
 from pathlib import Path
 
 import msgspec
 
-from harness.errors import RecordUnusable
+from harness.conduct.folder import shown
+from harness.errors import HarnessError, RecordUnusable
 from harness.history.reader import read_history
 from harness.history.run import RunInfo, read_run
 from harness.judge.findings import Findings
@@ -22,18 +24,37 @@ def judge_folder(folder: Path) -> tuple[RunInfo, Findings]:
     return run, judge(run, read_history(folder / "history"))
 
 
-def write_results(folder: Path, run: RunInfo, findings: Findings) -> Path:
-    """Write verdict, findings, report, summary and JUnit into `folder`; return the report's path."""
+def write_results(folder: Path, run: RunInfo, findings: Findings) -> Path | None:
+    """Write verdict, findings, summary, JUnit and report into `folder`; return the report's path.
+
+    None if the report could not be drawn: that is our mistake and goes to `logs/report.log`; the verdict stands without it.
+    """
     try:
         _write_json(folder / "verdict.json", verdict_document(findings))
         _write_json(folder / "findings.json", findings)
         (folder / "summary.md").write_text(markdown_summary(findings, run), encoding="utf-8")
         write_junit(findings, run, folder)
-        return write_page(findings, run, folder)
     except OSError as error:
         raise RecordUnusable(
             f"cannot write the results into {folder}: {error}; free space, then: harness judge {folder}"
         ) from error
+    try:
+        return write_page(findings, run, folder)
+    except HarnessError:
+        raise
+    except Exception:
+        (folder / "logs").mkdir(exist_ok=True)
+        (folder / "logs" / "report.log").write_text(traceback.format_exc(), encoding="utf-8")
+        return None
+
+
+def told(folder: Path, report: Path | None) -> str:
+    """Return what stands where the report's path is printed."""
+    return (
+        shown(report)
+        if report
+        else f"none: it could not be drawn, see {shown(folder / 'logs' / 'report.log')}"
+    )
 
 
 def _write_json(file: Path, value: object) -> None:

@@ -67,6 +67,14 @@ def find_run(name: str, reports: Path) -> Path:
     raise InputError(f"no run {name!r}; the newest under {reports}: {', '.join(known) or 'none'}")
 
 
+def shown(path: Path) -> str:
+    """Return `path` as a person here would type it."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
 def _point_latest(reports: Path, run_id: str) -> None:
     fresh = reports / f".latest-{os.getpid()}"
     fresh.unlink(missing_ok=True)

@@ -8,7 +8,6 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
-from pathlib import Path
 
 import click
 import msgspec
@@ -19,9 +18,9 @@ from harness.cluster import Cluster, Lease, connect
 from harness.conduct.audit import Leftover, as_event, wait_for_cleanup, window_objects
 from harness.conduct.children import Children
 from harness.conduct.ears import Ears
-from harness.conduct.ending import judge_folder, write_results
+from harness.conduct.ending import judge_folder, told, write_results
 from harness.conduct.facts import run_facts, wall_time
-from harness.conduct.folder import RunFolder, make_run_folder
+from harness.conduct.folder import RunFolder, make_run_folder, shown
 from harness.conduct.orders import Order, Prepared, prepare
 from harness.conduct.phases import FaultBoard
 from harness.conduct.stage import Stage
@@ -56,7 +55,7 @@ def play(order: Order) -> int:
             f"at most {_minutes(prepared.plan.longest_s)}"
         )
         folder = make_run_folder(order.reports, prepared.plan.campaign.name, order.out)
-        click.echo(f"record: {_shown(folder.path)}")
+        click.echo(f"record: {shown(folder.path)}")
         run = run_facts(prepared, folder, cluster)
         write_run(folder.path, run)
         endings = _perform(prepared, cluster, folder, run, stop)
@@ -120,8 +119,8 @@ def _judge(folder: RunFolder, run: RunInfo, endings: dict[Exit, str]) -> int:
     write_run(folder.path, ended)
     run, findings = judge_folder(folder.path)
     report = write_results(folder.path, run, findings)
-    print_verdict(findings, run, _shown(report), sys.stdout)
-    return int(findings.verdict.exit_code)
+    print_verdict(findings, run, told(folder.path, report), sys.stdout)
+    return int(gravest([findings.verdict.exit_code, Exit.OK if report else Exit.INTERNAL]))
 
 
 def _hears(board: FaultBoard) -> Callable[[Record | Second], None]:
@@ -171,11 +170,3 @@ def _longest(longest_s: float, stop: Stop) -> Iterator[None]:
 
 def _minutes(span_s: float) -> str:
     return f"{int(span_s) // 60} min {int(span_s) % 60:02d} s"
-
-
-def _shown(path: Path) -> str:
-    """Return `path` as a person here would type it."""
-    try:
-        return str(path.relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)
