@@ -331,7 +331,7 @@ class RestApi:
         namespace: str | None = None,
         labels: str | None = None,
         fields: str | None = None,
-    ) -> AsyncIterator[WatchEvent]:
+    ) -> AsyncGenerator[WatchEvent]:
         """List, then watch, for ever; see `Api.watch`."""
         mirror, synced = Mirror(), False
         path, selectors = resource_path(resource, namespace), _selectors(labels, fields)

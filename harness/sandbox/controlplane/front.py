@@ -11,11 +11,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
-import msgspec
-import yaml
 from aiohttp import web
 
-from harness.sandbox.api import ApiStatus, Obj
+from harness.sandbox.api import ApiStatus
 from harness.sandbox.controlplane import (
     asking,
     deletion,
@@ -23,13 +21,21 @@ from harness.sandbox.controlplane import (
     kubelet_seam,
     pages,
     podlog,
-    protobuf,
     reviews,
     statuses,
     views,
 )
 from harness.sandbox.controlplane.asking import Target
-from harness.sandbox.controlplane.identity import ANONYMOUS, User
+from harness.sandbox.controlplane.bodies import (
+    delete_options,
+    deleted,
+    how,
+    read_body,
+    send_json,
+    status_response,
+)
+from harness.sandbox.controlplane.callers import Callers, verb_of
+from harness.sandbox.controlplane.identity import User
 from harness.sandbox.controlplane.reading import Reading, send_record
 from harness.sandbox.controlplane.resources import BY_KEY
 from harness.sandbox.controlplane.rights import Action, Rights, refused
@@ -38,13 +44,6 @@ from harness.sandbox.controlplane.subresources import Subresources
 from harness.sandbox.controlplane.verbs import Ask, Verbs, now
 
 LOG = logging.getLogger(__name__)
-BODY_LIMIT = 3145728
-PATCHES = {
-    "application/json-patch+json": "json",
-    "application/merge-patch+json": "merge",
-    "application/strategic-merge-patch+json": "strategic",
-    "application/apply-patch+yaml": "apply",
-}
 OPTION_KINDS = {
     "POST": "CreateOptions",
     "PUT": "UpdateOptions",
@@ -61,6 +60,7 @@ class Front:
         self.verbs = verbs
         self.subresources = subresources
         self.rights = rights
+        self.callers = Callers(verbs.store, subresources.tokens, rights)
         self.tokens = subresources.tokens
         self.reading = Reading(verbs)
         self._secret = secret
@@ -70,25 +70,25 @@ class Front:
         try:
             return await self._answer(request)
         except ApiStatus as refusal:
-            return _status_response(request, refusal)
+            return status_response(request, refusal)
         except identity.Unauthorized:
-            return _status_response(request, statuses.refusal(401, "Unauthorized", "Unauthorized"))
+            return status_response(request, statuses.refusal(401, "Unauthorized", "Unauthorized"))
         except (ConnectionResetError, TimeoutError):
             raise
         except web.HTTPException:
             raise
         except Exception:
             LOG.exception("%s %s", request.method, request.path_qs)
-            return _status_response(request, statuses.internal("the server has made a mistake; see its log"))
+            return status_response(request, statuses.internal("the server has made a mistake; see its log"))
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
-        user = self._user(request)
+        user = self.callers.user(request)
         target = asking.read_path(request.path)
         if target is None:
             return self._page(request, user)
-        user = self._impersonated(request, user, target)
-        verb = _verb(request, target)
-        self._authorize(user, verb, target)
+        user = self.callers.impersonated(request, user, target)
+        verb = verb_of(request, target)
+        self.callers.authorize(user, verb, target)
         if target.sub:
             return await self._subresource(request, user, target)
         if request.method == "GET":
@@ -101,72 +101,11 @@ class Front:
             return await self._delete(request, user, target)
         return await self._write(request, user, target)
 
-    # ---- who, and whether
-
-    def _user(self, request: web.Request) -> User:
-        header = request.headers.get("Authorization", "")
-        scheme, _, token = header.partition(" ")
-        if not header:
-            return ANONYMOUS
-        if scheme.lower() != "bearer" or not token:
-            raise identity.Unauthorized
-        user, about = self.tokens.read(token.strip())
-        if about.get("serviceaccount"):
-            self._check_account(user, about)
-        return user
-
-    def _check_account(self, user: User, about: Obj) -> None:
-        """A token ends with its account, and with the pod it is bound to."""
-        record = self.verbs.store.get("serviceaccounts", (about["namespace"], about["serviceaccount"]))
-        if record is None or (user.uid and record.obj["metadata"]["uid"] != user.uid):
-            raise identity.Unauthorized
-        bound = about.get("bound") or {}
-        if bound.get("kind") == "Pod":
-            pod = self.verbs.store.get("pods", (about["namespace"], bound.get("name", "")))
-            if pod is None or (bound.get("uid") and pod.obj["metadata"]["uid"] != bound["uid"]):
-                raise identity.Unauthorized
-
-    def _impersonated(self, request: web.Request, user: User, target: Target | None) -> User:
-        name = request.headers.get("Impersonate-User")
-        if not name:
-            return user
-        groups = request.headers.getall("Impersonate-Group", [])
-        wanted = [Action("impersonate", "users", name=name)]
-        parts = name.split(":")
-        if name.startswith("system:serviceaccount:") and len(parts) == 4:
-            wanted = [Action("impersonate", "serviceaccounts", namespace=parts[2], name=parts[3])]
-            groups = groups or ["system:serviceaccounts", f"system:serviceaccounts:{parts[2]}"]
-        wanted += [Action("impersonate", "groups", name=group) for group in groups]
-        for action in wanted:
-            if not self.rights.allows(user, action):
-                raise self._may_not_impersonate(request, user, target, action)
-        everybody = identity.AUTHENTICATED if name != ANONYMOUS.name else ANONYMOUS.groups[0]
-        return User(
-            name, tuple(dict.fromkeys([*groups, everybody])), request.headers.get("Impersonate-Uid", "")
-        )
-
-    @staticmethod
-    def _may_not_impersonate(
-        request: web.Request, user: User, target: Target | None, action: Action
-    ) -> ApiStatus:
-        if target is None:
-            return refused(user, action)
-        verb = f"impersonate-on:user-info:{_verb(request, target)}"
-        return refused(user, _action(verb, target))
-
-    def _authorize(self, user: User, verb: str, target: Target) -> None:
-        action = _action(verb, target)
-        if self.rights.allows(user, action):
-            return
-        if target.sub in ("exec", "attach") and self.rights.allows(user, replace(action, verb="get")):
-            return
-        raise refused(user, action)
-
     def _page(self, request: web.Request, user: User) -> web.StreamResponse:
         """Discovery, OpenAPI, version, health: everything that is no resource."""
-        user = self._impersonated(request, user, None)
+        user = self.callers.impersonated(request, user, None)
         action = Action(request.method.lower(), path=request.path)
-        if not self.rights.allows(user, action):
+        if not self.callers.rights.allows(user, action):
             raise refused(user, action)
         if request.method not in ("GET", "HEAD"):
             raise statuses.method_not_allowed()
@@ -202,16 +141,16 @@ class Front:
                 raise statuses.method_not_allowed()
             if not resource.stored:
                 return self._post_unstored(target, body, user, ask)
-            self._check_escalation(user, target, body)
+            self.callers.check_escalation(user, target, body)
             record, created = self.verbs.create(resource, namespace, body, ask), True
         elif not name:
             raise statuses.method_not_allowed()
         elif request.method == "PUT":
-            self._check_escalation(user, target, body)
+            self.callers.check_escalation(user, target, body)
             record, created = self.verbs.update(resource, namespace, name, body, ask)
         else:
-            self._check_patch(user, target, body)
-            record, created = self.verbs.patch(resource, namespace, name, _how(request), body, ask)
+            self.callers.check_patch(user, target, body)
+            record, created = self.verbs.patch(resource, namespace, name, how(request), body, ask)
         response = send_record(resource, record, representation, 201 if created else 200)
         for warning in ask.warnings:
             response.headers.add("Warning", f"299 - {json.dumps(warning)}")
@@ -234,43 +173,13 @@ class Front:
             user, dry_run=dry, validation=validation, manager=manager, force=asking.truth(query.get("force"))
         )
 
-    def _check_escalation(self, user: User, target: Target, body: Any) -> None:
-        """Nobody hands out rights that they do not have themselves."""
-        kind = target.resource.kind
-        if kind not in ("Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding") or not isinstance(
-            body, dict
-        ):
-            return
-        namespace = target.namespace or None
-        name = (body.get("metadata") or {}).get("name", "")
-        if kind in ("Role", "ClusterRole"):
-            rules, special = body.get("rules") or [], "escalate"
-        else:
-            ref = body.get("roleRef") or {}
-            own = ref.get("kind") == "Role"
-            shelf = "roles" if own else "clusterroles"
-            key = (target.namespace if own else "", ref.get("name", ""))
-            record = self.verbs.store.get(f"{shelf}.rbac.authorization.k8s.io", key)
-            rules, special = (record.obj.get("rules") or []) if record else [], "bind"
-        if self.rights.covers(user, rules, namespace):
-            return
-        if self.rights.allows(user, replace(_action(special, target), name=name)):
-            return
-        shown = json.dumps(rules, separators=(",", ":"))
-        text = f'user "{user.name}" (groups={list(user.groups)}) is attempting to grant RBAC permissions not currently held:\n{shown}'
-        raise statuses.forbidden(target.resource.plural, target.resource.group, name, text)
-
-    def _check_patch(self, user: User, target: Target, patch: Any) -> None:
-        if target.resource.kind in ("Role", "ClusterRole") and isinstance(patch, dict) and "rules" in patch:
-            self._check_escalation(user, target, patch)
-
     async def _delete(self, request: web.Request, user: User, target: Target) -> web.StreamResponse:
         representation = asking.negotiate(request.headers.get("Accept", ""))
         body = await read_body(request, may_be_empty=True) or {}
         ask = self._ask(request, user)
         if asking.dry_run(body.get("dryRun") or [], "DeleteOptions"):
             ask = replace(ask, dry_run=True)
-        options = _delete_options(request, body)
+        options = delete_options(request, body)
         resource = target.resource
         if target.name:
             if resource.key == "namespaces" and target.name in ("default", "kube-system", "kube-public"):
@@ -278,7 +187,7 @@ class Front:
             record, gone = self.verbs.delete(resource, target.namespace, target.name, options, ask)
             if not gone or resource.returns_deleted:
                 return send_record(resource, record, representation)
-            return send_json(_deleted(target, record))
+            return send_json(deleted(target, record))
         return self._delete_collection(request, target, options, ask)
 
     def _delete_collection(
@@ -322,7 +231,7 @@ class Front:
             record, _ = self.verbs.update(resource, target.namespace, target.name, body, ask, sub)
         elif request.method == "PATCH" and "patch" in known.verbs:
             record, _ = self.verbs.patch(
-                resource, target.namespace, target.name, _how(request), body, ask, sub
+                resource, target.namespace, target.name, how(request), body, ask, sub
             )
         else:
             raise statuses.method_not_allowed()
@@ -337,7 +246,7 @@ class Front:
         ask, body = self._ask(request, user), await read_body(request)
         if request.method == "PUT":
             return send_json(self.subresources.put_scale(*found, body, ask))
-        return send_json(self.subresources.patch_scale(*found, _how(request), body, ask))
+        return send_json(self.subresources.patch_scale(*found, how(request), body, ask))
 
     async def _kubelet(self, request: web.Request, target: Target) -> web.StreamResponse:
         pod = self.verbs.find(target.resource, target.namespace, target.name).obj
@@ -357,116 +266,6 @@ class Front:
             query = [(key, value) for key, value in query if key in kubelet_seam.LOG_PARAMETERS]
             return await kubelet_seam.copy_logs(kubelet, path, query, request)
         return await kubelet_seam.bridge_exec(kubelet, path, query, request)
-
-
-def _verb(request: web.Request, target: Target) -> str:
-    method = request.method
-    if method == "GET" and target.sub in ("exec", "attach"):
-        return "create"
-    if method == "GET":
-        if target.name and not (asking.truth(request.query.get("watch")) and not target.sub):
-            return "get"
-        return "watch" if asking.truth(request.query.get("watch")) else "list"
-    if method == "DELETE":
-        return "delete" if target.name else "deletecollection"
-    words = {"POST": "create", "PUT": "update", "PATCH": "patch"}
-    if method not in words:
-        raise statuses.method_not_allowed()
-    return words[method]
-
-
-def _action(verb: str, target: Target) -> Action:
-    resource = target.resource
-    return Action(verb, resource.plural, resource.group, target.sub, target.namespace, target.name)
-
-
-def _how(request: web.Request) -> str:
-    how = PATCHES.get(request.content_type)
-    if how is None:
-        accepted = ", ".join(PATCHES)
-        text = f"the body of the request was in an unknown format - accepted media types include: {accepted}"
-        raise statuses.refusal(415, "UnsupportedMediaType", text, {})
-    return how
-
-
-async def read_body(request: web.Request, *, may_be_empty: bool = False) -> Any:
-    """The parsed body; raise ApiStatus where it is too large, empty, in another format or malformed."""
-    if (request.content_length or 0) > BODY_LIMIT:
-        raise _too_large()
-    try:
-        raw = await request.read()
-    except web.HTTPRequestEntityTooLarge as error:
-        raise _too_large() from error
-    if not raw:
-        if may_be_empty:
-            return None
-        raise statuses.bad_request("unexpected end of JSON input")
-    if "protobuf" in request.content_type:
-        try:
-            return protobuf.read(raw)
-        except protobuf.Unreadable as error:
-            text = (
-                f"the body of the request was in an unknown format ({error}) - accepted media types include: "
-            )
-            more = "application/json, application/yaml"
-            raise statuses.refusal(415, "UnsupportedMediaType", text + more, {}) from error
-    try:
-        if request.content_type.endswith("yaml"):
-            return yaml.load(raw, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - a safe one
-        return msgspec.json.decode(raw)
-    except (msgspec.DecodeError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise statuses.bad_request(f"couldn't get version/kind; json parse error: {error}") from error
-
-
-def _too_large() -> ApiStatus:
-    return statuses.refusal(413, "RequestEntityTooLarge", f"Request entity too large: limit is {BODY_LIMIT}")
-
-
-def _delete_options(request: web.Request, body: Obj) -> deletion.Options:
-    query = request.query
-    grace = body.get("gracePeriodSeconds")
-    if grace is None and query.get("gracePeriodSeconds"):
-        try:
-            grace = int(query["gracePeriodSeconds"])
-        except ValueError:
-            text = f'strconv.ParseInt: parsing "{query["gracePeriodSeconds"]}": invalid syntax'
-            raise statuses.bad_request(text) from None
-    policy = body.get("propagationPolicy") or query.get("propagationPolicy")
-    orphan = body.get("orphanDependents")
-    if orphan is None and query.get("orphanDependents"):
-        orphan = asking.truth(query["orphanDependents"])
-    if policy is None and orphan is not None:
-        policy = "Orphan" if orphan else "Background"
-    if policy is not None and policy not in deletion.POLICIES:
-        cause = statuses.unsupported("propagationPolicy", policy, (*deletion.POLICIES, "nil"))
-        raise statuses.invalid("DeleteOptions", "meta.k8s.io", "", [cause])
-    conditions = body.get("preconditions") or {}
-    return deletion.Options(grace, policy, conditions.get("uid"), conditions.get("resourceVersion"))
-
-
-def _deleted(target: Target, record: Record) -> Obj:
-    resource, meta = target.resource, record.obj["metadata"]
-    details: Obj = {"name": meta["name"]}
-    if resource.group:
-        details["group"] = resource.group
-    details.update(kind=resource.plural, uid=meta["uid"])
-    return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
-
-
-def send_json(obj: Obj, code: int = 200) -> web.Response:
-    """An object as the answer."""
-    return web.Response(body=msgspec.json.encode(obj), status=code, content_type="application/json")
-
-
-def _status_response(request: web.Request, refusal: ApiStatus) -> web.Response:
-    response = web.Response(
-        body=b"" if request.method == "HEAD" else msgspec.json.encode(refusal.body),
-        status=refusal.code or 500,
-        content_type="application/json",
-    )
-    if refusal.code == 429 or refusal.body.get("details", {}).get("retryAfterSeconds"):
-        response.headers["Retry-After"] = str(refusal.body.get("details", {}).get("retryAfterSeconds") or 10)
-    return response
 
 
 @web.middleware

@@ -5,7 +5,8 @@ store's state and follows its changes; one that falls behind the window lists an
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any
 
 from harness.sandbox.api import SYNCED, Mirror, Obj, PatchType, WatchEvent
@@ -124,7 +125,7 @@ class LocalApi:
         namespace: str | None = None,
         labels: str | None = None,
         fields: str | None = None,
-    ) -> AsyncIterator[WatchEvent]:
+    ) -> AsyncGenerator[WatchEvent]:
         """List, then follow, for ever; see `Api.watch`."""
         kind = _resource(resource)
         shelf, bell = self._verbs.store.shelf(kind.shelf), asyncio.Event()
@@ -140,9 +141,11 @@ class LocalApi:
                     synced = True
                     yield SYNCED, {}
                 try:
-                    async for event in self._follow(kind, at, bell, namespace, labels or "", fields or ""):
-                        mirror.seen(*event)
-                        yield event
+                    follow = self._follow(kind, at, bell, namespace, labels or "", fields or "")
+                    async with aclosing(follow) as events:
+                        async for event in events:
+                            mirror.seen(*event)
+                            yield event
                 except VersionGone:
                     continue
         finally:
@@ -150,7 +153,7 @@ class LocalApi:
 
     async def _follow(
         self, kind: Resource, at: int, bell: asyncio.Event, namespace: str | None, labels: str, fields: str
-    ) -> AsyncIterator[WatchEvent]:
+    ) -> AsyncGenerator[WatchEvent]:
         shelf = self._verbs.store.shelf(kind.shelf)
         selected = views.read_selectors(kind, labels, fields)
         while True:

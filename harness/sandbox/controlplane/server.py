@@ -24,9 +24,10 @@ from aiohttp import web
 
 from harness.sandbox.controlplane import kubelet_seam, world
 from harness.sandbox.controlplane.addresses import Ranges
+from harness.sandbox.controlplane.bodies import BODY_LIMIT
 from harness.sandbox.controlplane.cells import seconds_of
 from harness.sandbox.controlplane.deletion import Options
-from harness.sandbox.controlplane.front import BODY_LIMIT, Front, measured
+from harness.sandbox.controlplane.front import Front, measured
 from harness.sandbox.controlplane.identity import Tokens
 from harness.sandbox.controlplane.journal import Journal
 from harness.sandbox.controlplane.local import LocalApi
