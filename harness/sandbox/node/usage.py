@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from harness.sandbox.node.kubelet import Kubelet
     from harness.sandbox.node.podworker import PodWorker
 
-METRICS = "pods.metrics.k8s.io"
+POD_METRICS = "pods.metrics.k8s.io"
+NODE_METRICS = "nodes.metrics.k8s.io"
 
 
 @dataclass(frozen=True)
@@ -83,12 +84,28 @@ def pod_metrics(worker: PodWorker, before: dict[str, Reading], after: dict[str, 
     }
 
 
+def node_metrics(name: str, pods: list[Obj]) -> Obj:
+    """Return the node's metrics object: what its pods use together."""
+    usages = [container["usage"] for pod in pods for container in pod["containers"]]
+    cpu_n = sum(int(usage["cpu"].removesuffix("n")) for usage in usages)
+    memory_ki = sum(int(usage["memory"].removesuffix("Ki")) for usage in usages)
+    return {
+        "apiVersion": "metrics.k8s.io/v1beta1",
+        "kind": "NodeMetrics",
+        "metadata": {"name": name},
+        "timestamp": now(),
+        "window": pods[0]["window"] if pods else "0s",
+        "usage": {"cpu": f"{cpu_n}n", "memory": f"{memory_ki}Ki"},
+    }
+
+
 async def report_usage(kubelet: Kubelet) -> None:
-    """Report every pod's usage each period, for ever."""
+    """Report what every pod and the node use each period, for ever."""
     before: dict[str, dict[str, Reading]] = {}
     while True:
         await asyncio.sleep(kubelet.sandbox.settings.metrics_period_s)
         after: dict[str, dict[str, Reading]] = {}
+        reports: list[Obj] = []
         for worker in kubelet.workers:
             readings = {
                 name: read_usage(process.pid) for name, process in worker.processes.items() if process.pid
@@ -96,6 +113,10 @@ async def report_usage(kubelet: Kubelet) -> None:
             after[worker.uid] = {name: reading for name, reading in readings.items() if reading is not None}
             metrics = pod_metrics(worker, before.get(worker.uid, {}), after[worker.uid])
             if metrics is not None:
-                with contextlib.suppress(ApiStatus):
-                    await kubelet.api.replace(METRICS, metrics)
+                reports.append(metrics)
         before = after
+        for metrics in reports:
+            with contextlib.suppress(ApiStatus):
+                await kubelet.api.replace(POD_METRICS, metrics)
+        with contextlib.suppress(ApiStatus):
+            await kubelet.api.replace(NODE_METRICS, node_metrics(kubelet.name, reports))
