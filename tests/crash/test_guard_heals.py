@@ -101,12 +101,14 @@ def test_killed_while_cordoned_the_guard_uncordons(plane: LonePlane, tmp_path: P
 def test_ctrl_c_of_the_whole_group_and_then_kill_heals(plane: LonePlane, tmp_path: Path) -> None:
     """The pattern of a CI job that is cancelled: SIGINT, and soon after SIGKILL to everything that is left."""
     lone = LoneRun(plane, tmp_path)
+    guard = lone.guard
     os.killpg(lone.process.pid, signal.SIGINT)
     time.sleep(0.1)
     os.killpg(lone.process.pid, signal.SIGKILL)
     lone.end()
     healed_s = until(lambda: not plane.cordoned(), HEALED_WITHIN_S, lone.log.read_text)
     measured["SIGINT to the group, SIGKILL 0.1 s later"] = round(healed_s, 2)
+    until(lambda: is_gone(guard), HEALED_WITHIN_S, lambda: "the guard did not end")
 
 
 def test_sigterm_walks_the_way_back_before_the_process_ends(plane: LonePlane, tmp_path: Path) -> None:
