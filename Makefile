@@ -25,6 +25,7 @@ $(VENV)/dev: $(VENV)/run requirements-dev.lock
 install: $(VENV)/run ## make .venv with everything that campaigns and the sandbox need
 campaign: $(VENV)/run ## play the tour on a sandbox of its own and judge it
 	@$(BIN)/harness run campaigns/tour.yaml --sandbox
+	@echo 'to use it further: export PATH="$(CURDIR)/$(BIN):$$PATH"; harness --help'
 
 dev: $(VENV)/dev ## add the tools for tests and checks
 

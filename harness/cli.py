@@ -136,7 +136,7 @@ def run(
     dry_run: bool,
 ) -> int:
     """Play CAMPAIGN on a target and judge it."""
-    from harness.conduct.explain import explain  # noqa: PLC0415  (heavy; `--help` is instant without)
+    from harness.conduct.explain import duration, explain  # noqa: PLC0415  (heavy; `--help` is instant without)
     from harness.conduct.orders import Order, check_campaign, prepare  # noqa: PLC0415
     from harness.conduct.rehearsal import sandbox_of_its_own  # noqa: PLC0415
 
@@ -153,9 +153,10 @@ def run(
         return Exit.OK
     from harness.conduct.run import play  # noqa: PLC0415
 
+    planned, _ = check_campaign(campaign, overrides)
+    click.echo(duration(planned, own_sandbox))
     if not own_sandbox:
         return play(order)
-    check_campaign(campaign, overrides)
     with sandbox_of_its_own(sandbox_options) as name:
         return play(dataclasses.replace(order, target="sandbox", sandbox=name))
 

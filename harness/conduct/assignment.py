@@ -9,22 +9,28 @@ from harness.load.plan import LoadPlan, Step
 from harness.target import Target
 
 
+def endpoint_of(target: Target) -> Endpoint:
+    """Return where the target's Focus Server is and how it is spoken to."""
+    times = target.timeouts
+    return Endpoint(
+        url=target.url,
+        ca_file=target.tls.ca_file,
+        insecure=target.tls.insecure,
+        timeouts=Timeouts(
+            connect_s=times.connect_s, read_s=times.read_s, total_s=times.total_s, ready_s=times.ready_s
+        ),
+        headers=target.headers,
+    )
+
+
 def load_plan(
     planned: Plan, target: Target, folder: RunFolder, clock: SystemClock, begins_ns: int
 ) -> LoadPlan:
     """Return the load process' orders; its first stage starts at instant `begins_ns`."""
     load, begins_s = planned.campaign.load, seconds(begins_ns)
-    request, times = load.request, target.timeouts
+    request = load.request
     return LoadPlan(
-        endpoint=Endpoint(
-            url=target.url,
-            ca_file=target.tls.ca_file,
-            insecure=target.tls.insecure,
-            timeouts=Timeouts(
-                connect_s=times.connect_s, read_s=times.read_s, total_s=times.total_s, ready_s=times.ready_s
-            ),
-            headers=target.headers,
-        ),
+        endpoint=endpoint_of(target),
         budget=Budget(
             max_jobs=target.budget.max_jobs,
             max_rate_per_s=target.budget.max_rate_per_s,

@@ -6,6 +6,23 @@ from pathlib import Path
 from harness.campaign import Plan
 from harness.target import Target
 
+SANDBOX_S = 75.0
+"""The longest a sandbox may take to start and to stop."""
+
+
+def duration(planned: Plan, own_sandbox: bool) -> str:
+    """Say how long a run takes and how long it can take at most; the first thing a run prints."""
+    sandbox = f", and up to {minutes(SANDBOX_S)} for the sandbox" if own_sandbox else ""
+    return (
+        f"{planned.campaign.name}: takes {minutes(planned.duration_s)} of load, "
+        f"at most {minutes(planned.longest_s)} with drain, undo and report{sandbox}"
+    )
+
+
+def minutes(span_s: float) -> str:
+    """Return a duration for people."""
+    return f"{int(span_s) // 60} min {int(span_s) % 60:02d} s"
+
 
 def explain(planned: Plan, experiments: dict[str, Path], target: Target | None) -> Iterator[str]:
     """Yield the plan line by line; without a target its part is left out."""

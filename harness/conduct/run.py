@@ -15,6 +15,7 @@ import msgspec
 from harness import chaos, observe
 from harness.clock import SystemClock
 from harness.cluster import Cluster, Lease, connect
+from harness.conduct.assignment import endpoint_of
 from harness.conduct.audit import Leftover, as_event, wait_for_cleanup, window_objects
 from harness.conduct.children import Children
 from harness.conduct.ears import Ears
@@ -25,7 +26,9 @@ from harness.conduct.orders import Order, Prepared, prepare
 from harness.conduct.phases import FaultBoard
 from harness.conduct.stage import Stage
 from harness.conduct.stop import Stop
-from harness.errors import Exit, HarnessError, gravest
+from harness.errors import Exit, HarnessError, TargetError, Unreachable, gravest
+from harness.focus.api import FocusServerAPI
+from harness.focus.endpoint import INSECURE_WARNING
 from harness.history.events import (
     FaultChanged,
     Note,
@@ -41,25 +44,38 @@ from harness.history.run import RunInfo, write_run
 from harness.history.writer import HistoryWriter
 from harness.measures.catalogue import LEFTOVER_WATCH
 from harness.report import LiveState, TerminalView, print_verdict, serve_metrics
+from harness.target import Target
 
 
 def play(order: Order) -> int:
     """Play a campaign and judge it; return the exit code. Raises `HarnessError` if it cannot begin."""
     prepared = prepare(order)
     with Stop() as stop:
+        _knock(prepared.target)
         cluster = connect(prepared.target) if prepared.target.kubernetes != "none" else None
         if cluster is not None:
             chaos.preflight(prepared.target, cluster, tuple(prepared.experiments.values()))
-        click.echo(
-            f"{prepared.plan.campaign.name} on {prepared.target.name}: takes {_minutes(prepared.plan.duration_s)}, "
-            f"at most {_minutes(prepared.plan.longest_s)}"
-        )
         folder = make_run_folder(order.reports, prepared.plan.campaign.name, order.out)
         click.echo(f"record: {shown(folder.path)}")
         run = run_facts(prepared, folder, cluster)
         write_run(folder.path, run)
         endings = _perform(prepared, cluster, folder, run, stop)
         return _judge(folder, run, endings)
+
+
+def _knock(target: Target) -> None:
+    """Make sure that somebody answers before anything is locked or injected."""
+    endpoint = endpoint_of(target)
+    if endpoint.unverified:
+        click.echo(INSECURE_WARNING.format(url=endpoint.url), err=True)
+    try:
+        with FocusServerAPI(endpoint) as server:
+            server.ack()
+    except TargetError as error:
+        raise Unreachable(
+            f"target {target.name}: Focus Server at {target.url} is not there ({error}); nothing was injected. "
+            "Start it, or correct `url` in the target file"
+        ) from error
 
 
 def _perform(
@@ -166,7 +182,3 @@ def _longest(longest_s: float, stop: Stop) -> Iterator[None]:
         yield
     finally:
         timer.cancel()
-
-
-def _minutes(span_s: float) -> str:
-    return f"{int(span_s) // 60} min {int(span_s) % 60:02d} s"
