@@ -62,7 +62,12 @@ class Engine:
         begin = await self._first()
         if begin is None:
             return
-        self._record = Recorder(begin, self._record_broken)
+        try:
+            self._record = Recorder(begin, self._record_broken)
+        except RecordUnusable as error:
+            self._record_broken(error)
+            await self._farewell()
+            return
         self._record.started(os.getpid())
         if begin.endpoint.unverified:
             self._record.note("warning", INSECURE_WARNING.format(url=begin.endpoint.url))
@@ -86,6 +91,10 @@ class Engine:
             await asyncio.gather(*own, return_exceptions=True)
         self._record.close(os.getpid())
         self.tell(Drained())
+        await self._farewell()
+
+    async def _farewell(self) -> None:
+        """Send what is still to be told, and hang up."""
         self._send()
         try:
             await asyncio.wait_for(self._writer.drain(), 1.0)

@@ -155,7 +155,8 @@ def test_locust_alone_headless_plays_live_and_historic_windows_and_leaves_nothin
     command = [*LOCUST, "--headless", "--host", server.url, "-u", "5", "-r", "50", "-t", "60s"]
     command += ["--hold", "300ms..600ms", "--after-refusal", "100ms", "--reports", str(tmp_path)]
     with child([*command, "--only-summary", "--creates-in-flight", "2"]) as locust:
-        _eventually(lambda: _says(the_run(tmp_path) / "history", '"outcome":"streaming"', 6))
+        _eventually(lambda: _says(the_run(tmp_path) / "history", '"outcome":"streaming"', 3))
+        _eventually(lambda: _says(the_run(tmp_path) / "history", '"outcome":"complete"', 3))
         locust.send_signal(signal.SIGTERM)
         out, _ = locust.communicate(timeout=20)
         assert locust.returncode == 0, out
@@ -166,12 +167,15 @@ def test_locust_alone_headless_plays_live_and_historic_windows_and_leaves_nothin
     history = read_history(folder / "history")
     assert not history.damage
     assert of(history, RunEnded)
-    assert {event.outcome for event in of(history, WindowClosed)} == {Outcome.STREAMING}
+    ended = {event.outcome for event in of(history, WindowClosed)}
+    assert {Outcome.STREAMING, Outcome.COMPLETE} <= ended
+    assert ended <= {Outcome.STREAMING, Outcome.COMPLETE, Outcome.CANCELLED}
     attempts = history.samples["attempts"]
     outcomes = {attempts.texts[number] for number in attempts.rows["outcome"]}
     assert outcomes == {"accepted", "unavailable_503", "ok"}
     counted = server.count()
-    assert counted["left"] == 0
+    # What is left can only be a job whose window was closed before its stream was asked for.
+    assert counted["left"] <= sum(event.outcome is Outcome.CANCELLED for event in of(history, WindowClosed))
     assert counted["peak"] <= 2
     configured = attempts.rows["operation"] == attempts.number("configure")
     assert counted["posts"] == configured.sum()

@@ -215,7 +215,9 @@ class FakeFocus:
         self, job: Job, request: StreamDataRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> AsyncIterator[DataStream]:
         job.readers += 1
-        kind = self.script.stream
+        kind, frames = self.script.stream, self.script.frames
+        if kind == "live" and job.body["start_time"] is not None:  # a recording ends, after eight messages
+            kind, frames = "goaway", frames or 8
         dt_s = job.body["displayTimeAxisDuration"] / job.body.get("displayInfo", {"height": 100})["height"]
         try:
             if kind == "silent":
@@ -223,7 +225,7 @@ class FakeFocus:
             if kind == "break_before":
                 await context.abort(grpc.StatusCode.UNAVAILABLE, "Cancelling all calls")
             row = 0
-            while kind != "end_before" and (not self.script.frames or row < self.script.frames):
+            while kind != "end_before" and (not frames or row < frames):
                 if kind == "live":
                     due_s = job.started_s + row * dt_s
                     await asyncio.sleep(max(0.0, due_s - time.monotonic()))
