@@ -158,6 +158,28 @@ def test_the_dynamic_client_finds_every_kind_and_applies(api: client.ApiClient, 
         maps.server_side_apply(body=body, namespace=space, field_manager="two")
 
 
+def test_an_event_is_one_object_in_both_of_its_groups(
+    api: client.ApiClient, core: client.CoreV1Api, space: str
+) -> None:
+    body = {
+        "metadata": {"name": "e"},
+        "eventTime": "2026-11-23T10:00:00.000000Z",
+        "regarding": {"kind": "Pod", "name": "p", "namespace": space},
+        "reason": "Tested",
+        "note": "first",
+        "type": "Normal",
+        "action": "Testing",
+        "reportingController": "tests",
+        "reportingInstance": "one",
+    }
+    events = client.EventsV1Api(api)
+    events.create_namespaced_event(space, body)
+    found = core.list_namespaced_event(space, field_selector="involvedObject.name=p").items
+    assert [(e.message, e.reporting_component) for e in found] == [("first", "tests")]
+    core.patch_namespaced_event("e", space, {"message": "second"})
+    assert events.read_namespaced_event("e", space).note == "second"
+
+
 def test_logs_come_from_the_kubelet_with_their_options(core: client.CoreV1Api, space: str) -> None:
     core.create_namespaced_pod(space, pod("p"))
     until(lambda: core.read_namespaced_pod("p", space).status.phase == "Running")

@@ -29,6 +29,9 @@ def how(request: web.Request) -> str:
         accepted = ", ".join(PATCHES)
         text = f"the body of the request was in an unknown format - accepted media types include: {accepted}"
         raise statuses.refusal(415, "UnsupportedMediaType", text, {})
+    if how == "apply" and not request.query.get("fieldManager"):
+        cause = statuses.required("fieldManager", "is required for apply patch")
+        raise statuses.invalid("PatchOptions", "meta.k8s.io", "", [cause])
     return how
 
 

@@ -56,7 +56,14 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class Front:
     """The request handler of one control plane."""
 
-    def __init__(self, verbs: Verbs, subresources: Subresources, rights: Rights, secret: str) -> None:
+    def __init__(
+        self,
+        verbs: Verbs,
+        subresources: Subresources,
+        rights: Rights,
+        secret: str,
+        version: str = pages.VERSION,
+    ) -> None:
         self.verbs = verbs
         self.subresources = subresources
         self.rights = rights
@@ -64,6 +71,7 @@ class Front:
         self.tokens = subresources.tokens
         self.reading = Reading(verbs)
         self._secret = secret
+        self._version = version
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer one request."""
@@ -109,7 +117,7 @@ class Front:
             raise refused(user, action)
         if request.method not in ("GET", "HEAD"):
             raise statuses.method_not_allowed()
-        return pages.page(request)
+        return pages.page(request, self._version)
 
     # ---- reading
 

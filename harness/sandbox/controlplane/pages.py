@@ -17,11 +17,11 @@ HEALTHY = ("/healthz", "/livez", "/readyz")
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 
 
-def page(request: web.Request) -> web.Response:
-    """Answer a GET outside the resources."""
+def page(request: web.Request, git_version: str = VERSION) -> web.Response:
+    """Answer a GET outside the resources, for a server of a version."""
     path = request.path.rstrip("/") or "/"
     if path == "/version":
-        return _json(version())
+        return _json(version(git_version))
     if path.startswith(HEALTHY):
         return web.Response(text="ok")
     if path in ("/api", "/apis"):
@@ -53,13 +53,13 @@ def _json(obj: Obj) -> web.Response:
     return web.Response(body=msgspec.json.encode(obj), content_type="application/json")
 
 
-def version() -> Obj:
-    """What /version says: the version whose behaviour this server follows."""
-    major, minor, _ = VERSION.removeprefix("v").split(".")
+def version(git_version: str = VERSION) -> Obj:
+    """What /version says; without a setting the version whose behaviour this server follows."""
+    major, minor, _ = git_version.removeprefix("v").split(".", 2)
     return {
         "major": major,
         "minor": minor,
-        "gitVersion": VERSION,
+        "gitVersion": git_version,
         "gitCommit": "0000000000000000000000000000000000000000",
         "gitTreeState": "clean",
         "buildDate": "2026-01-01T00:00:00Z",

@@ -22,7 +22,7 @@ import trustme
 import yaml
 from aiohttp import web
 
-from harness.sandbox.controlplane import kubelet_seam, world
+from harness.sandbox.controlplane import kubelet_seam, pages, world
 from harness.sandbox.controlplane.addresses import Ranges
 from harness.sandbox.controlplane.bodies import BODY_LIMIT
 from harness.sandbox.controlplane.cells import seconds_of
@@ -71,7 +71,8 @@ class ControlPlane:
         self.keeper = Keeper(self.store)
         secret = kubelet_seam.load_secret(plan.state)
         self.journal = Journal(plan.state / "store.jsonl", self.store)
-        self.front = Front(self.verbs, self.subresources, Rights(self.store), secret)
+        version = getattr(plan.settings, "kubernetes_version", pages.VERSION)
+        self.front = Front(self.verbs, self.subresources, Rights(self.store), secret, version)
 
     async def keep_house(self) -> None:
         """Recount quotas, drop events that are an hour old and metrics of what is gone, for ever."""
