@@ -27,7 +27,7 @@ from harness.chaos.ward import undo_folder
 from harness.chaos.world import Site, freeze
 from harness.clock import Instant, SystemClock, nanoseconds
 from harness.cluster import connect
-from harness.errors import Exit, HarnessError, InputError, gravest
+from harness.errors import Exit, HarnessError, InputError, Stopped, gravest
 from harness.history.events import ExperimentEnded, Note
 from harness.history.live import LiveSender
 from harness.history.writer import HistoryWriter
@@ -67,6 +67,10 @@ def main(arguments: list[str]) -> int:
     except HarnessError as error:
         play.failures.append(error)
         play.note("error", str(error))
+        status = "interrupted" if isinstance(error, Stopped) else "failed"
+        history.event(
+            ExperimentEnded(at_ns=clock.now(), experiment=story.name, status=status, deviated=False)
+        )
     except KeyboardInterrupt:
         stopped = True
     finally:

@@ -114,6 +114,16 @@ def test_stopped_from_outside_it_undoes_and_ends_with_8(plane: LonePlane, tmp_pa
     assert chaos.steps()[-1] == "verified"
 
 
+def test_stopped_before_its_instant_nothing_is_injected(plane: LonePlane, tmp_path: Path) -> None:
+    chaos = Chaos(plane, tmp_path / "run", "--set", "nodes=all", "--hold", "5", at_s=60.0)
+    until((tmp_path / "run" / "undo" / "chaos-1.jsonl").exists, 30, chaos.log.read_text)
+    time.sleep(0.5)
+    chaos.process.send_signal(signal.SIGTERM)
+    assert chaos.end() == Exit.STOPPED, chaos.log.read_text()
+    assert chaos.steps() == []
+    assert chaos.events()[-1]["status"] == "interrupted"
+
+
 def test_what_is_not_steady_before_is_not_injected(plane: LonePlane, tmp_path: Path) -> None:
     plane.status("deployments", "focus-server", {"replicas": 1, "readyReplicas": 0})
     try:
