@@ -21,6 +21,12 @@ from harness.wire import pandadatastream_pb2
 
 T = TypeVar("T")
 NAMESPACE = "panda"
+OPTIONS = [
+    ("grpc.max_receive_message_length", 50 << 20),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 200),
+]
+"""Channel options: a window's port opens a second or so after the answer, and tests should not wait for long."""
 SAMPLE: dict[str, Any] = {
     "displayTimeAxisDuration": 10,
     "nfftSelection": 1024,
@@ -67,8 +73,8 @@ class Running:
         items, _ = self.do(lambda api: api.list(resource, NAMESPACE))
         return {item["metadata"]["name"] for item in items}
 
-    def truth(self, **wanted: Any) -> list[dict[str, Any]]:
-        facts = read(self.sandbox.truth_dir)
+    def truth(self, since_ns: int = 0, **wanted: Any) -> list[dict[str, Any]]:
+        facts = [fact for fact in read(self.sandbox.truth_dir) if fact["at_ns"] >= since_ns]
         return [fact for fact in facts if all(fact.get(key) == value for key, value in wanted.items())]
 
     def refusal(self, request_id: str) -> dict[str, Any]:
@@ -159,8 +165,7 @@ def running(name: str, state_home: Path, *options: str, mode: str = "seed") -> I
 async def streamed(answer: dict[str, Any], messages: int) -> list[list[pandadatastream_pb2.DataStream]]:
     """Read the first messages of every stream of a window, waiting until it is ready."""
     host = answer["stream_url"].removeprefix("http://")
-    limits = [("grpc.max_receive_message_length", 50 << 20), ("grpc.enable_retries", 0)]
-    async with grpc.aio.insecure_channel(f"{host}:{answer['stream_port']}", options=limits) as channel:
+    async with grpc.aio.insecure_channel(f"{host}:{answer['stream_port']}", options=OPTIONS) as channel:
         await asyncio.wait_for(channel.channel_ready(), 30)
         call = channel.unary_stream(
             "/pandadatastream.DataStreamService/StreamData",

@@ -11,7 +11,7 @@ from typing import Any
 
 import grpc.aio
 import pytest
-from focus_server_world import NAMESPACE, SAMPLE, Running, running, streamed, tasks, until
+from focus_server_world import NAMESPACE, OPTIONS, SAMPLE, Running, running, streamed, tasks, until
 
 from harness.sandbox.api import RestApi
 from harness.sandbox.pods.payload import matches
@@ -19,6 +19,7 @@ from harness.wire import pandadatastream_pb2
 
 pytestmark = [
     pytest.mark.timeout(180),
+    pytest.mark.xdist_group("focus-server-seed"),
     # grpc.aio and pymongo leave sockets to the collector when their loop is gone.
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
@@ -29,8 +30,10 @@ BINDINGS = "rolebindings.rbac.authorization.k8s.io"
 
 @pytest.fixture(scope="module")
 def seed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    options = ("broker=off", "max_windows=3", "gpu_shares=3", "historic_end_s=3")
+    options = ("broker=off", "max_windows=3", "gpu_shares=3", "historic_end_s=1.5")
     with running("seed", tmp_path_factory.mktemp("state"), *options) as sandbox:
+        until(sandbox.can_create)
+        until(sandbox.no_windows)
         yield sandbox
 
 
@@ -87,7 +90,7 @@ def test_a_historic_window_sends_its_recording_and_is_cancelled_by_the_server(cl
 
     async def read_to_the_end() -> tuple[list[Any], grpc.aio.AioRpcError]:
         host = answer["stream_url"].removeprefix("http://")
-        async with grpc.aio.insecure_channel(f"{host}:{answer['stream_port']}") as channel:
+        async with grpc.aio.insecure_channel(f"{host}:{answer['stream_port']}", options=OPTIONS) as channel:
             await asyncio.wait_for(channel.channel_ready(), 30)
             call = channel.unary_stream(
                 "/pandadatastream.DataStreamService/StreamData",
@@ -172,9 +175,10 @@ def test_no_free_share_anywhere_is_gpu_exhausted(clean: Running) -> None:
         for number in (1, 2):
             await api.delete("pods", f"hog-{number}", "default", grace_s=0)
 
+    since_ns = time.monotonic_ns()
     clean.do(saturate)
     try:
-        until(lambda: clean.truth(kind="shares", registered_free=0))
+        until(lambda: clean.truth(since_ns, kind="shares", registered_free=0))
         assert clean.configure("hogs") == (503, OPAQUE)
         assert clean.refusal("hogs")["causes"] == ["gpu_exhausted"]
     finally:
@@ -187,9 +191,10 @@ def test_shares_only_on_cordoned_workers_are_worker_unavailable(clean: Running) 
         for node in clean.sandbox.settings.worker_nodes:
             clean.do(lambda api, node=node: api.patch("nodes", node, {"spec": {"unschedulable": value}}))
 
+    since_ns = time.monotonic_ns()
     cordon(True)
     try:
-        until(lambda: clean.truth(kind="shares", available_free=0))
+        until(lambda: clean.truth(since_ns, kind="shares", available_free=0))
         assert clean.configure("cordoned") == (503, OPAQUE)
         assert clean.refusal("cordoned")["causes"] == ["worker_unavailable"]
     finally:
@@ -213,9 +218,10 @@ def test_lost_rights_are_kubernetes_unreachable(clean: Running) -> None:
 
 
 def test_an_absent_mongodb_is_mongodb_unavailable(clean: Running) -> None:
+    since_ns = time.monotonic_ns()
     clean.scale("mongodb-panda", 0)
     try:
-        until(lambda: clean.truth(kind="dependency", of="mongodb_unavailable", answers=False))
+        until(lambda: clean.truth(since_ns, kind="dependency", of="mongodb_unavailable", answers=False))
         began = time.monotonic()
         assert clean.configure("mongo") == (503, OPAQUE)
         assert time.monotonic() - began < 5
@@ -223,7 +229,7 @@ def test_an_absent_mongodb_is_mongodb_unavailable(clean: Running) -> None:
         assert clean.no_windows()
     finally:
         clean.scale("mongodb-panda", 1)
-    until(clean.can_create)
+        until(clean.can_create)
 
 
 def test_an_absent_focus_server_is_a_503_of_the_ingress(clean: Running) -> None:

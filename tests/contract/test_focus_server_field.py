@@ -7,12 +7,13 @@ from typing import Any
 
 import grpc.aio
 import pytest
-from focus_server_world import NAMESPACE, Running, running, streamed, until
+from focus_server_world import NAMESPACE, OPTIONS, Running, running, streamed, until
 
 from harness.wire import pandadatastream_pb2
 
 pytestmark = [
     pytest.mark.timeout(180),
+    pytest.mark.xdist_group("focus-server-field"),
     # grpc.aio leaves sockets to the collector when its loop is gone.
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
@@ -92,7 +93,7 @@ def test_two_readers_of_one_stream_split_its_frames(clean: Running) -> None:
 
     async def two() -> list[list[int]]:
         host = answer["stream_url"].removeprefix("http://")
-        async with grpc.aio.insecure_channel(f"{host}:{answer['stream_port']}") as channel:
+        async with grpc.aio.insecure_channel(f"{host}:{answer['stream_port']}", options=OPTIONS) as channel:
             await asyncio.wait_for(channel.channel_ready(), 30)
             call = channel.unary_stream(
                 "/pandadatastream.DataStreamService/StreamData",
