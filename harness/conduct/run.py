@@ -55,6 +55,10 @@ def play(order: Order) -> int:
         cluster = connect(prepared.target) if prepared.target.kubernetes != "none" else None
         if cluster is not None:
             chaos.preflight(prepared.target, cluster, tuple(prepared.experiments.values()))
+            for moment in prepared.plan.moments:
+                chaos.rehearse(
+                    prepared.target, cluster, prepared.experiments[moment.experiment], dict(moment.settings)
+                )
         folder = make_run_folder(order.reports, prepared.plan.campaign.name, order.out)
         click.echo(f"record: {shown(folder.path)}")
         run = run_facts(prepared, folder, cluster)

@@ -68,7 +68,11 @@ class Stage:
         """Play the plan until its end, or until somebody asks to stop."""
         if self._prepared.plan.moments:
             self._guard = chaos.Guard.start(
-                self._folder.path, self._prepared.target, self._clock, heartbeat_s=HEARTBEAT_S
+                self._folder.path,
+                self._prepared.target,
+                self._clock,
+                heartbeat_s=HEARTBEAT_S,
+                live=self._folder.live_socket,
             )
         begins_ns = self._clock.now() + nanoseconds(LOAD_LEAD_S)
         self._start_load(begins_ns)
@@ -111,8 +115,6 @@ class Stage:
         self._load = self._children.start("load", "harness.load", ["--plan", str(orders)])
 
     def _start_chaos(self, at_ns: int, writer: str, moment: Moment) -> None:
-        if self._guard is not None and not self._guard.alive():
-            raise HarnessError("the guard process ended; nothing more is injected (see undo/guard.log)")
         arguments = [
             "--experiment",
             str(self._prepared.experiments[moment.experiment]),
@@ -137,6 +139,11 @@ class Stage:
         """Show that this process is alive and working, and take note of processes that ended."""
         if self._guard is not None:
             self._guard.beat()
+            if not self._guard.alive() and not self._over and not self._stop.asked:
+                self._endings[Exit.INTERNAL] = (
+                    "the guard process ended; no fault is held without it (see undo/guard.log)"
+                )
+                self._stop.ask(self._endings[Exit.INTERNAL])
         if self._lease is not None and time.monotonic() >= self._renew_at:
             self._renew_at = time.monotonic() + RENEW_S
             self._renew()
