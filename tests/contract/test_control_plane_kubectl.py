@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,12 @@ class Kubectl:
         assert done.returncode == code, done.stdout + done.stderr
         return done.stdout if code == 0 else done.stdout + done.stderr
 
+    @property
+    def minor(self) -> int:
+        """The client's minor version."""
+        found = json.loads(self("version", "--client", "-o", "json"))
+        return int(found["clientVersion"]["minor"].rstrip("+"))
+
     def json(self, *words: str) -> dict[str, object]:
         """The answer to `get ... -o json`."""
         found: dict[str, object] = json.loads(self("get", *words, "-o", "json"))
@@ -93,7 +100,8 @@ def test_apply_again_changes_what_changed_and_nothing_else(kubectl: Kubectl) -> 
     )
     assert names.split() == ["A", "C"]
     bad = kubectl("apply", "-f", "-", text=MANIFEST.replace("replicas", "replica"), code=1)
-    assert 'unknown field "spec.replica"' in bad
+    assert "unknown field" in bad
+    assert "replica" in bad
 
 
 @pytest.mark.usefixtures("web")
@@ -113,8 +121,10 @@ def test_scale_and_rollout_restart_end_with_the_pods_asked_for(kubectl: Kubectl)
     before = set(kubectl("get", "pods", "-l", "app=web", "-o", "name").split())
     kubectl("rollout", "restart", "deployment/web")
     kubectl("rollout", "status", "deployment/web", "--timeout=20s")
-    kubectl("wait", "--for=delete", *before, "--timeout=20s")
-    assert len(set(kubectl("get", "pods", "-l", "app=web", "-o", "name").split()) - before) == 3
+    end = time.monotonic() + 20
+    while (now := set(kubectl("get", "pods", "-l", "app=web", "-o", "name").split())) & before:
+        assert time.monotonic() < end, now
+    assert len(now) == 3
 
 
 @pytest.mark.usefixtures("web")
@@ -133,10 +143,15 @@ def test_can_i_says_what_roles_say(kubectl: Kubectl) -> None:
     kubectl("create", "rolebinding", "looker", "--role=looker", "--user=bob")
     assert kubectl("auth", "can-i", "list", "pods", "--as=bob").strip() == "yes"
     assert kubectl("auth", "can-i", "delete", "pods", "--as=bob", code=1).startswith("no")
-    assert "kubernetes-admin" in kubectl("auth", "whoami")
+    if kubectl.minor >= 27:
+        assert "kubernetes-admin" in kubectl("auth", "whoami")
 
 
 def test_exec_reaches_the_kubelet(kubectl: Kubectl) -> None:
+    if kubectl.minor < 31:
+        pytest.skip(
+            "this kubectl execs over SPDY, which the sandbox does not speak; install kubectl 1.31 or newer"
+        )
     kubectl("run", "one", "--image=pause:1", "--restart=Never")
     kubectl("wait", "--for=condition=Ready", "pod/one", "--timeout=20s")
     assert kubectl("exec", "one", "--", "echo", "hello") == "echo hello\n"
@@ -164,6 +179,8 @@ def test_exec_reaches_the_kubelet(kubectl: Kubectl) -> None:
     ],
 )
 def test_what_kubectl_sends_as_protobuf_arrives_as_it_would_as_json(kubectl: Kubectl, words: str) -> None:
+    if kubectl.minor < 30:
+        pytest.skip("this kubectl sends JSON; install kubectl 1.32 or newer")
     asked, _, command = words.partition(" -- ")
     tail = ["--", *command.split()] if command else []
     sent = kubectl("create", *asked.split(), "--dry-run=server", "-o", "json", *tail)

@@ -4,12 +4,13 @@ Called by the HTTP front. Everything is made from the table of resources; an unk
 """
 
 import platform
+from functools import cache
 
 import msgspec
 from aiohttp import web
 
 from harness.sandbox.api import Obj
-from harness.sandbox.controlplane import asking, openapi
+from harness.sandbox.controlplane import asking, openapi, openapi_protobuf
 from harness.sandbox.controlplane.resources import GROUPS, Resource, Subresource, members, versions_of
 
 VERSION = "v1.36.2"
@@ -26,6 +27,10 @@ def page(request: web.Request, git_version: str = VERSION) -> web.Response:
         return web.Response(text="ok")
     if path in ("/api", "/apis"):
         return _discovery(request, path)
+    if path == "/openapi/v2" and openapi_protobuf.ASKED in request.headers.get("Accept", ""):
+        response = web.Response(body=_openapi_v2_protobuf())
+        response.headers["Content-Type"] = openapi_protobuf.MEDIA_TYPE
+        return response
     if path.startswith("/openapi"):
         found = openapi.page(path)
         if found is not None:
@@ -47,6 +52,11 @@ def page(request: web.Request, git_version: str = VERSION) -> web.Response:
         )
     resources = _resource_page(path)
     return web.Response(text="404 page not found\n", status=404) if resources is None else _json(resources)
+
+
+@cache
+def _openapi_v2_protobuf() -> bytes:
+    return openapi_protobuf.encode(msgspec.json.decode(openapi.page("/openapi/v2") or b"{}"))
 
 
 def _json(obj: Obj) -> web.Response:
