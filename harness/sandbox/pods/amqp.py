@@ -73,17 +73,15 @@ class Link:
             lambda done: self._channel.exchange_declare(name, "topic", durable=True, callback=done)
         )
 
-    async def declare_queue(self, name: str, *, passive: bool = False) -> None:
-        """Make sure a durable queue exists; passive only looks."""
-        await self._call(
-            lambda done: self._channel.queue_declare(
-                name, durable=True, passive=passive, callback=done, arguments={"x-max-length-bytes": 1 << 20}
-            )
-        )
-
-    async def bind(self, queue: str, exchange: str, key: str) -> None:
-        """Bind a queue to an exchange."""
-        await self._call(lambda done: self._channel.queue_bind(queue, exchange, key, callback=done))
+    async def make_queues(self, queues: tuple[str, ...], exchange: str, key: str) -> None:
+        """Make sure a topic exchange and durable queues exist, the first one bound to it; one round trip."""
+        if self.closed.done():
+            raise BrokerError(self.closed.result())
+        # Without a callback pika asks for no answer; the bind's answer comes after all of them.
+        self._channel.exchange_declare(exchange, "topic", durable=True)
+        for queue in queues:
+            self._channel.queue_declare(queue, durable=True, arguments={"x-max-length-bytes": 1 << 20})
+        await self._call(lambda done: self._channel.queue_bind(queues[0], exchange, key, callback=done))
 
     async def delete_queue(self, name: str) -> None:
         """Delete a queue; one that is not there is fine."""

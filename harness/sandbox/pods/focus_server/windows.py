@@ -158,15 +158,7 @@ class Windows:
         log.info("got configuration: %s", wish.payload)
         try:
             await self._create_objects(assignment, slot, made)
-            if self._settings.task_in_mongodb:
-                task = {"slot": slot, "status": "configured", "payload": wish.payload}
-                await self._step(
-                    self._store.add_task(assignment.job_id, task),
-                    _Made("task", lambda: self._store.remove_task(assignment.job_id)),
-                    made,
-                )
-            if self._dependencies.has_broker:
-                await self._queues(assignment, made)
+            await _all(self._task(assignment.job_id, slot, wish, made), self._queues(assignment, made))
         except StepFailed as error:
             log.warning("%s", error)
             await self._give_up(assignment.job_id, made)
@@ -188,28 +180,33 @@ class Windows:
             log_queue = {LOG_QUEUE_ENV: _log_queue(assignment)}
         job = objects.grpc_job(assignment, settings, {} if assignment.historic else env)
         uid = (await self._create("jobs.batch", job, made))["metadata"]["uid"]
-        await self._create(
-            "jobs.batch", objects.cleanup_job(assignment, settings, {**env, **log_queue}), made
-        )
+        cleanup = objects.cleanup_job(assignment, settings, {**env, **log_queue})
         service = objects.service(assignment, slot, settings, uid if settings.service_owned else "")
-        await self._create("services", service, made)
+        await _all(self._create("jobs.batch", cleanup, made), self._create("services", service, made))
 
     async def _create(self, resource: str, obj: dict[str, Any], made: list[_Made]) -> dict[str, Any]:
         name = obj["metadata"]["name"]
         undo = _Made(f"{resource}/{name}", lambda: self._delete(resource, name))
         return await self._step(self._api.create(resource, obj, self._settings.namespace), undo, made)
 
+    async def _task(self, job_id: str, slot: int, wish: Wish, made: list[_Made]) -> None:
+        if self._settings.task_in_mongodb:
+            task = {"slot": slot, "status": "configured", "payload": wish.payload}
+            undo = _Made("task", lambda: self._store.remove_task(job_id))
+            await self._step(self._store.add_task(job_id, task), undo, made)
+
     async def _queues(self, assignment: Assignment, made: list[_Made]) -> None:
+        if not self._dependencies.has_broker:
+            return
+        queues = (assignment.queue, _log_queue(assignment))
+
         async def declare() -> None:
             link = await self._dependencies.link()
-            await link.declare_exchange(feed.EXCHANGE)
-            await link.declare_queue(assignment.queue)
-            await link.bind(assignment.queue, feed.EXCHANGE, feed.LIVE_KEY)
-            await link.declare_queue(_log_queue(assignment))
+            await link.make_queues(queues, feed.EXCHANGE, feed.LIVE_KEY)
 
         async def undo() -> None:
             link = await self._dependencies.link()
-            for queue in (assignment.queue, _log_queue(assignment)):
+            for queue in queues:
                 await link.delete_queue(queue)
 
         try:
@@ -276,3 +273,11 @@ class Windows:
 def _log_queue(assignment: Assignment) -> str:
     """Return the name of a window's second queue, by which the field's cleanup looks for it."""
     return f"grpc-job-{assignment.job_id}-{assignment.made_s}"
+
+
+async def _all(*steps: Awaitable[Any]) -> None:
+    """Do steps at once and wait for each; raise the first failure only when none is under way any more."""
+    results = await asyncio.gather(*steps, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
