@@ -15,6 +15,7 @@ from harness.focus.answers import ConfigureResponse
 from harness.focus.frames import read_frame
 from harness.focus.outcomes import stream_end
 from harness.focus.ownership import StreamWatch, expected
+from harness.focus.payload import payload_problem
 from harness.focus.stream import StreamChannel, StreamEnd, next_message
 from harness.history.events import Outcome
 
@@ -66,6 +67,7 @@ class Reading:
         asked_ns: int,
         record: Recorder,
         first: Callable[[int], None],
+        check_payload: bool = False,
     ) -> None:
         self._channel = channel
         self._response = response
@@ -73,6 +75,7 @@ class Reading:
         self._live = live
         self._record = record
         self._is_first = first
+        self._job = response.slot_and_counter if check_payload else None
         self._watches = [
             StreamWatch(expected(response, stream, *mark), live=live, asked_ns=asked_ns)
             for stream in range(response.streams)
@@ -145,7 +148,10 @@ class Reading:
             data = await next_message(call)
             at_ns = time.monotonic_ns()
             frame = read_frame(data)
-            if why := watch.suspicion(frame, at_ns):
+            why = watch.suspicion(frame, at_ns)
+            if self._job is not None and not why:
+                why = payload_problem(data, *self._job, stream)
+            if why:
                 self._decide(Verdict(Outcome.FOREIGN_STREAM, f"stream {stream}: {why}"))
                 return
             lag_ns = pace.lag_ns(at_ns, frame.last_row) if paced and frame.rows else 0

@@ -81,6 +81,7 @@ class Engine:
                 creates=asyncio.Semaphore(begin.creates_in_flight),
                 tell=self.tell,
                 base=begin.window_base,
+                check_payload=begin.check_payload,
             )
             own = [asyncio.create_task(job()) for job in (self._listen, self._seconds, self._lag)]
             self.tell(Begun(pid=os.getpid()))

@@ -45,6 +45,7 @@ class Stage:
     base: int = 0
     grace_s: float = 3.0
     """How long the answer of a create is waited for when its window is closed meanwhile."""
+    check_payload: bool = False
 
 
 class BudgetSpent(Exception):
@@ -228,6 +229,7 @@ class Window:
                 asked_ns=self._sent_ns,
                 record=self._stage.record,
                 first=self._is_first,
+                check_payload=self._stage.check_payload,
             )
             return await self._reading.held(self._timeouts.first_frame_s, self._ask.hold_s)
         except asyncio.CancelledError:

@@ -69,6 +69,8 @@ class Begin(Ask, frozen=True, kw_only=True, tag="begin"):
     live: str | None = None
     window_base: int = 0
     """Added to every window number in the history, so that engines of one run do not collide."""
+    check_payload: bool = False
+    """Check every sample row against the sandbox's formula; only a sandbox passes."""
 
 
 class Play(Ask, frozen=True, kw_only=True, tag="play"):

@@ -19,9 +19,6 @@ class Alone:
         self._environment = environment
         self._given = given
         self._run: OwnRun | None = None
-        options = environment.parsed_options
-        if getattr(options, "master", False):
-            return  # a master plays nothing itself; each worker makes its own run
         self._target = None if given is not None else refused(lambda: own_target(self._host()))
         refused(self._plan)  # what is wrong on the command line is said before anything starts
         hooks = Hooks(environment, self._begin, self._end)

@@ -59,6 +59,8 @@ class LoadPlan(msgspec.Struct, frozen=True, kw_only=True):
     engine_writer: str = "engine-1"
     window_base: int = 0
     """Added to the window numbers of this load, so that several loads of one run do not collide."""
+    check_payload: bool = False
+    """Check every sample row against the sandbox's formula; only a sandbox passes."""
 
     def __post_init__(self) -> None:
         problems = [text for wrong, text in self._checks() if wrong]
@@ -98,6 +100,7 @@ class LoadPlan(msgspec.Struct, frozen=True, kw_only=True):
             clock_start_ns=self.clock_start_ns,
             live=self.live_socket,
             window_base=self.window_base,
+            check_payload=self.check_payload,
         )
 
 
