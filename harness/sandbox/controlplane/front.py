@@ -81,8 +81,8 @@ class Front:
             return status_response(request, refusal)
         except identity.Unauthorized:
             return status_response(request, statuses.refusal(401, "Unauthorized", "Unauthorized"))
-        except (ConnectionResetError, TimeoutError):
-            raise
+        except ConnectionError:  # the client has gone: nobody reads this
+            return web.Response(status=499)
         except web.HTTPException:
             raise
         except Exception:

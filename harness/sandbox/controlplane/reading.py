@@ -154,14 +154,14 @@ class Reading:
         selected = views.read_selectors(target.resource, options.labels, ",".join(filter(None, terms)))
         response = web.StreamResponse(headers={"Content-Type": representation.media})
         response.enable_chunked_encoding()
-        await response.prepare(request)
         stream = _Stream(self, target, options, representation, selected)
         seconds = options.timeout_s or LONGEST_WATCH_S
         try:
+            await response.prepare(request)
             async for lines in stream.run(time.monotonic() + seconds):
                 await response.write(lines)
             await response.write_eof()
-        except ConnectionError:
+        except ConnectionError:  # the client has gone
             pass
         return response
 
