@@ -191,6 +191,8 @@ async def serve(pod: PodContext) -> int:
         reason = "told" if await _told_within(told, 0.25) else window.over(time.monotonic())
     truth.write("stream_over", job_id=assignment.job_id, reason=reason, frames=window.frames)
     await server.stop(None)
+    # Calls that the core has cancelled end in a turn or two; the loop must not cancel them a second time.
+    await asyncio.sleep(0.05)
     answers.close()
     await live_feed.close()
     return 143 if reason == "told" else 0

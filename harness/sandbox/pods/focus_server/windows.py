@@ -163,7 +163,8 @@ class Windows:
             log.warning("%s", error)
             await self._give_up(assignment.job_id, made)
             if self._settings.admission:
-                self._refuse({error.cause}, request_id, assignment.job_id)
+                causes = {error.cause} | await self._dependencies.failing()
+                self._refuse(causes, request_id, assignment.job_id)
             self._truth.write(
                 "server_error", causes=[error.cause], request_id=request_id, job_id=assignment.job_id
             )
