@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -61,7 +62,21 @@ def end_all(root: Path, within_s: float = 5.0) -> list[Found]:
 
 
 def started_at(pid: int) -> float | None:
-    """Return what tells this process from a later one of the same id; None if there is none."""
+    """Return what tells this process from a later one of the same id; None if there is none.
+
+    On Linux it is the clock tick of its start since boot: unlike the start's wall-clock time it never depends
+    on who computes it.
+    """
+    try:
+        fields = (
+            Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        )
+    except OSError:
+        return None if sys.platform == "linux" else _started_at_by_wall_clock(pid)
+    return None if fields[0] in "ZX" else float(fields[19])
+
+
+def _started_at_by_wall_clock(pid: int) -> float | None:
     try:
         process = psutil.Process(pid)
         return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time()

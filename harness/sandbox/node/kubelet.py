@@ -26,7 +26,6 @@ from harness.sandbox.node.podworker import PodWorker
 from harness.sandbox.node.runtime import Runtime, fork_spawner
 from harness.sandbox.node.server import serve
 from harness.sandbox.node.usage import report_usage
-from harness.sandbox.processes import started_at
 from harness.sandbox.recorder import NORMAL, Recorder, now_micro
 from harness.sandbox.state import Sandbox
 
@@ -35,6 +34,7 @@ log = logging.getLogger(__name__)
 LEASES = "leases.coordination.k8s.io"
 LEASE_NAMESPACE = "kube-node-lease"
 TOKEN_S = 3600
+LED_ANEW_S = 1.0
 
 
 @dataclass
@@ -170,12 +170,18 @@ class Kubelet:
                 self._led[uid] = _Led(worker, asyncio.create_task(self._lead(worker)))
 
     async def _lead(self, worker: PodWorker) -> None:
-        try:
-            await worker.run()
-        except asyncio.CancelledError:
-            raise
-        except Exception:
-            log.exception("pod %s is led no more", worker.key)
+        """Lead a pod to its end; after an error of ours from the beginning, as after a restart of the kubelet."""
+        while True:
+            try:
+                await worker.run()
+            except Exception:
+                log.exception("pod %s is led anew", worker.key)
+                worker.kill()
+                await asyncio.sleep(LED_ANEW_S)
+                worker = PodWorker(self, worker.pod)
+                self._led[worker.uid].worker = worker
+            else:
+                return
 
     def _drop(self, led: _Led) -> None:
         led.task.cancel()
@@ -224,21 +230,22 @@ class Kubelet:
         return await run_quietly(self, worker, container, argv, timeout_s)
 
     async def _keep_table(self) -> None:
+        """Write the container table on every change, at once: somebody may act on it as soon as a pod is ready."""
         while True:
             await self._table_dirty.wait()
             self._table_dirty.clear()
             rows = []
             for worker in self.workers:
                 for name, process in worker.processes.items():
-                    started = started_at(process.pid) if process.pid else None
                     context = worker.contexts.get(name)
-                    if started is not None and context is not None:
+                    if process.started is not None and context is not None:
                         role = context.image.rsplit("/", 1)[-1].partition(":")[0]
                         rows.append(
-                            Container(process.pid, started, context.name, context.namespace, name, role)
+                            Container(
+                                process.pid, process.started, context.name, context.namespace, name, role
+                            )
                         )
             write_containers(self.sandbox, self.name, rows)
-            await asyncio.sleep(0.02)  # a burst of starts is written a few times, not once per container
 
 
 def extended_requests(pod: Obj) -> dict[str, int]:

@@ -132,10 +132,14 @@ class PodWorker:
         self.node.addresses.give_back(self.uid)
         await self._remove()
 
-    def vanish(self) -> None:
-        """End at once: the object is gone from the server."""
+    def kill(self) -> None:
+        """Kill every container at once."""
         for process in self.processes.values():
             self.node.runtime.signal(process, signal.SIGKILL)
+
+    def vanish(self) -> None:
+        """End at once: the object is gone from the server."""
+        self.kill()
         self.node.addresses.give_back(self.uid)
         shutil.rmtree(self.directory, ignore_errors=True)
 

@@ -22,7 +22,7 @@ import msgspec
 from harness.sandbox.lifeline import Lifeline
 from harness.sandbox.node.spawner import Ended, Notice, Order, Signal, Spawner, Start, Started
 from harness.sandbox.pods.context import PodContext
-from harness.sandbox.processes import close_files_but, name_process
+from harness.sandbox.processes import close_files_but, name_process, started_at
 from harness.sandbox.settings import Settings
 
 
@@ -67,6 +67,7 @@ class Process:
     id: str
     pid: int
     ended: asyncio.Future[int]
+    started: float | None = None
 
 
 class Runtime:
@@ -121,7 +122,7 @@ class Runtime:
         self._running[id_] = process
         self._send(Start(id_, program, plain_context(context), str(log)))
         process.pid = await pid
-        self.on_change()
+        process.started = started_at(process.pid)
         return process
 
     def signal(self, process: Process, number: int) -> None:

@@ -9,6 +9,7 @@ probes, no order. It starts no thread and opens no library, because everything i
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import selectors
 import signal
@@ -187,6 +188,8 @@ class Spawner:
             signal.signal(signal.SIGINT, signal.default_int_handler)
             keep = self._lifeline.tie()
             _take_over_output(out, err, keep)
+            logging.root.handlers.clear()  # a pod's program decides itself what its log looks like
+            logging.root.setLevel(logging.WARNING)
             context = self._make_context(order.context)
             name_process(context.name)
             _take_over_environment(context)
