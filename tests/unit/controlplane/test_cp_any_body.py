@@ -95,7 +95,7 @@ def answer(call: Callable[[], Record]) -> Record | int:
 
 
 @given(asked())
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
 def test_a_well_typed_body_of_any_kind_is_accepted_or_refused_with_a_status(
     parts: Parts, story: tuple[Resource, dict[str, Any], dict[str, Any]]
 ) -> None:
