@@ -32,7 +32,7 @@ def main() -> None:
         rows += history.measure(COMMAND.format("history"))
     starts_s: list[float] = []
     if "admission" in parts:
-        with world("--profile", "fast", "--set", "configure_latency_ms=0") as here:
+        with world("--profile", "fast") as here:
             starts_s.append(here.ready_s)
             rows += admission.measure(here, COMMAND.format("admission"))
     if "load" in parts:
