@@ -1,0 +1,71 @@
+"""Which program an image runs, and that the foreign servers are started inside their pod's directory."""
+
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from harness.sandbox.pods import PRELOAD, PROGRAMS, broker, mongodb, program_of
+from harness.sandbox.pods.context import PodContext
+from harness.sandbox.settings import Settings
+
+
+def pod(volume: Path) -> PodContext:
+    return PodContext(
+        name="p",
+        namespace="panda",
+        uid="u",
+        node="n",
+        ip="127.77.11.4",
+        node_ip="127.77.1.1",
+        image="i",
+        container="c",
+        args=(),
+        env={},
+        volume=volume,
+        api_url="",
+        ca_file=volume,
+        token="",
+        settings=Settings.make("seed", "fast"),
+        truth_dir=volume,
+    )
+
+
+@pytest.mark.parametrize("program", sorted(set(PROGRAMS.values())))
+def test_every_program_exists(program: str) -> None:
+    module, _, function = program.partition(":")
+    assert callable(getattr(import_module(module), function))
+
+
+def test_what_is_preloaded_exists() -> None:
+    for module in PRELOAD:
+        import_module(module)
+
+
+def test_images_are_known_by_their_last_word() -> None:
+    assert program_of("registry.sandbox/pzlinux:10.7.122") == PROGRAMS["pzlinux"]
+    assert program_of("cleanup-grpc:1.1@sha256:abc") == PROGRAMS["cleanup-grpc"]
+    assert program_of("docker.io/library/nginx:latest") is None
+
+
+def test_the_broker_keeps_everything_in_its_volume_and_listens_on_its_own_address(tmp_path: Path) -> None:
+    folder, env = broker.prepare(pod(tmp_path))
+    for name, value in env.items():
+        if name.startswith("RABBITMQ_") and name.endswith(("BASE", "FILE", "DIR")):
+            assert Path(value).is_relative_to(tmp_path), name
+    assert Path(env["HOME"]).is_relative_to(tmp_path)
+    assert env["ERL_EPMD_ADDRESS"].startswith("127.")
+    text = (folder / "rabbitmq.conf").read_text()
+    assert "listeners.tcp.1 = 127.77.11.4:5672" in text
+    assert "distribution.listener.interface = 127." in text
+    assert (folder / ".erlang.cookie").stat().st_mode & 0o077 == 0
+
+
+def test_the_database_daemon_syncs_every_commit_and_asks_for_a_password(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.which", lambda _name: None)
+    line = mongodb.command(tmp_path, "127.77.11.5", 27017, auth=True)
+    assert {"--sync-on-commit", "--standalone", "--auth"} <= set(line)
+    assert "--auth" not in mongodb.command(tmp_path, "127.77.11.5", 27017, auth=False)
+    assert mongodb.environment(tmp_path)["HOME"] == str(tmp_path)
