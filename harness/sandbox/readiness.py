@@ -13,6 +13,7 @@ import ssl
 from dataclasses import dataclass
 from typing import Any
 
+from harness.errors import Unreachable
 from harness.sandbox.manifests import workloads_wanted
 from harness.sandbox.state import API_PORT, INGRESS_PORT, Sandbox
 
@@ -30,27 +31,38 @@ class Part:
 
 
 def read_api(sandbox: Sandbox, path: str) -> dict[str, Any]:
-    """GET a path of the API server as admin; OSError or ValueError when that fails."""
-    token = json.loads((sandbox.root / "admin.json").read_text(encoding="utf-8"))["token"]
-    tls = ssl.create_default_context(cafile=str(sandbox.ca_file))
-    line = http.client.HTTPSConnection(sandbox.addresses.api_host, API_PORT, timeout=TIMEOUT_S, context=tls)
+    """GET a path of the API server as admin; Unreachable when it does not answer, or not with 200."""
+    line = None
     try:
+        token = json.loads((sandbox.root / "admin.json").read_text(encoding="utf-8"))["token"]
+        tls = ssl.create_default_context(cafile=str(sandbox.ca_file))
+        line = http.client.HTTPSConnection(
+            sandbox.addresses.api_host, API_PORT, timeout=TIMEOUT_S, context=tls
+        )
         line.request("GET", path, headers={"Authorization": f"Bearer {token}"})
         answer = line.getresponse()
         if answer.status != 200:
-            raise ValueError(f"GET {path}: {answer.status}")
+            raise Unreachable(
+                f"the control plane of sandbox {sandbox.name!r} answers {answer.status} to GET {path}"
+            )
         found: dict[str, Any] = json.loads(answer.read())
         return found
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        raise Unreachable(
+            f"the control plane of sandbox {sandbox.name!r} does not answer ({error}); "
+            f"look with `harness sandbox status --name {sandbox.name}`"
+        ) from error
     finally:
-        line.close()
+        if line is not None:
+            line.close()
 
 
 def parts_of(sandbox: Sandbox) -> list[Part]:
     """Look at everything that makes a sandbox ready, in the order in which it becomes so."""
     try:
         nodes = read_api(sandbox, "/api/v1/nodes")["items"]
-    except (OSError, ValueError, http.client.HTTPException) as error:
-        return [Part("control plane", ready=False, seen=str(error))]
+    except Unreachable as error:
+        return [Part("control plane", ready=False, seen=str(error.__cause__ or error))]
     parts = [Part("control plane", ready=True, seen="answers"), _nodes(sandbox, nodes)]
     parts += [_workload(sandbox, resource, name) for resource, name in workloads_wanted(sandbox.settings)]
     return [*parts, _ingress(sandbox)]
@@ -70,8 +82,8 @@ def _workload(sandbox: Sandbox, resource: str, name: str) -> Part:
     path = f"/apis/apps/v1/namespaces/{sandbox.settings.namespace}/{_PATHS[resource]}/{name}"
     try:
         found = read_api(sandbox, path)
-    except (OSError, ValueError, http.client.HTTPException) as error:
-        return Part(name, ready=False, seen=str(error))
+    except Unreachable as error:
+        return Part(name, ready=False, seen=str(error.__cause__ or error))
     wanted = found["spec"].get("replicas", 1)
     available = found.get("status", {}).get("availableReplicas") or 0
     return Part(name, available >= wanted, f"{available}/{wanted} available")

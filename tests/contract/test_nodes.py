@@ -222,6 +222,20 @@ def test_a_killed_container_is_missed_for_the_restart_delay_and_comes_back(world
     world.until_gone(path)
 
 
+def test_a_container_that_fails_its_liveness_probe_is_ended_and_started_again(world: World) -> None:
+    alive = {"exec": {"command": ["test", "!", "-e", "dead"]}, "periodSeconds": 1, "failureThreshold": 1}
+    path = world.pod("probed", livenessProbe=alive)
+    pod = world.until(path, ready)
+    own = world.sandbox.node_dir(OTHER) / "pods" / pod["metadata"]["uid"] / "own"
+    (own / "dead").touch()
+    world.until(path, waits_for("CrashLoopBackOff"))
+    assert "Container c failed liveness probe, will be restarted" in world.events("probed", "Killing")
+    (own / "dead").unlink()
+    world.until(path, ready)
+    world.call("DELETE", path)
+    world.until_gone(path)
+
+
 def test_pods_beyond_the_address_range_stay_in_creation_until_an_address_is_free(world: World) -> None:
     paths = [world.pod(f"crowd-{number}", node=WORKER) for number in range(7)]
     deadline = time.monotonic() + 20

@@ -76,7 +76,9 @@ async def run_quietly(
         return f"command timed out: {argv!r} timed out after {timeout_s:g}s"
     finally:
         end_command(process)
-    return "" if process.returncode == 0 else (out + err).decode("utf-8", "replace")
+    if process.returncode == 0:
+        return ""
+    return (out + err).decode("utf-8", "replace") or f"exit status {process.returncode}"
 
 
 def _environment(worker: PodWorker, context: PodContext) -> dict[str, str]:
