@@ -46,12 +46,13 @@ def read_api(sandbox: Sandbox, path: str) -> dict[str, Any]:
                 f"the control plane of sandbox {sandbox.name!r} answers {answer.status} to GET {path}"
             )
         found: dict[str, Any] = json.loads(answer.read())
-        return found
     except (OSError, ValueError, http.client.HTTPException) as error:
         raise Unreachable(
             f"the control plane of sandbox {sandbox.name!r} does not answer ({error}); "
             f"look with `harness sandbox status --name {sandbox.name}`"
         ) from error
+    else:
+        return found
     finally:
         if line is not None:
             line.close()

@@ -234,7 +234,7 @@ class Supervisor:
         child.alive = False
         if not wait_gone([container.pid for container in below], 3.0):
             raise HarnessError(f"{child.role} is dead but not all of its pods are")
-        return f"{child.role} killed, {len(below)} containers with it"
+        return f"{child.role} killed" + (f", {len(below)} containers with it" if below else "")
 
     def _hands_on_containers(self, role: str, verb: str) -> str:
         chosen = [
