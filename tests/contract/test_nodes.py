@@ -261,9 +261,13 @@ def test_pods_beyond_the_address_range_stay_in_creation_until_an_address_is_free
         world.until_gone(path)
 
 
-def test_a_killed_kubelet_takes_its_pods_and_its_node_is_soon_not_ready(world: World) -> None:
-    path = world.pod("doomed", node=WORKER)
+def test_a_killed_kubelet_takes_its_pods_along_a_frozen_one_does_not_and_both_fall_silent(
+    world: World,
+) -> None:
+    path, sleeper = world.pod("doomed", node=WORKER), world.pod("sleeper", node=OTHER)
     world.until(path, ready)
+    world.until(sleeper, ready)
+    world.run("node", OTHER, "freeze")
     pids = [container.pid for container in containers_of(world.sandbox, WORKER)]
     assert pids
     assert "containers with it" in world.run("node", WORKER, "kill")
@@ -272,14 +276,20 @@ def test_a_killed_kubelet_takes_its_pods_and_its_node_is_soon_not_ready(world: W
     node = f"/api/v1/nodes/{WORKER}"
     world.until(node, lambda seen: not ready(seen))
     world.until(path, lambda pod: not ready(pod))
+    world.until(sleeper, lambda pod: not ready(pod))
+    world.run("node", OTHER, "thaw")
     assert "is not running" in world.run("node", WORKER, "freeze", code=2)
     world.run("node", WORKER, "start")
     world.until(node, ready)
     world.until(node, lambda seen: not seen["spec"].get("taints"))
     again = world.until(path, ready)
     assert again["status"]["containerStatuses"][0]["restartCount"] == 1
-    world.call("DELETE", path)
-    world.until_gone(path)
+    world.until(f"/api/v1/nodes/{OTHER}", ready)
+    slept = world.until(sleeper, ready)
+    assert slept["status"]["containerStatuses"][0]["restartCount"] == 0
+    for left in (path, sleeper):
+        world.call("DELETE", left)
+        world.until_gone(left)
 
 
 def test_streams_outlive_a_frozen_kubelet_and_stop_with_a_frozen_proxy(world: World) -> None:

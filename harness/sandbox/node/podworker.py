@@ -101,6 +101,10 @@ class PodWorker:
     def update(self, pod: Obj) -> None:
         """Take over a newer object of the pod."""
         self.pod = pod
+        if self._published and _readiness(pod.get("status") or {}) != _readiness(self._published):
+            # Somebody else (the node lifecycle, while we were silent) said it for us; say it again ourselves.
+            self._published = {}
+            self._dirty.set()
         self._changed.set()
 
     def state_of(self, container: str) -> ContainerState | None:
@@ -473,6 +477,10 @@ class PodWorker:
 def _state(spec: Obj, pod: Obj) -> ContainerState:
     first = "PodInitializing" if pod["spec"].get("initContainers") else "ContainerCreating"
     return ContainerState(spec["name"], spec.get("image") or "", first)
+
+
+def _readiness(status: Obj) -> list[str]:
+    return [one["status"] for one in status.get("conditions") or [] if one["type"] == "Ready"]
 
 
 def _path(state: ContainerState | None) -> str:
