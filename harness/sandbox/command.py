@@ -25,6 +25,7 @@ from harness.sandbox.settings import MODES, PROFILES, Settings, SettingsError, k
 from harness.sandbox.state import (
     DEFAULT_NAME,
     Sandbox,
+    clear,
     is_running,
     read_sandbox,
     sandbox_names,
@@ -34,6 +35,8 @@ from harness.sandbox.state import (
 from harness.sandbox.supervisor import VERBS, Request, ask
 from harness.sandbox.surroundings import variables
 
+KEPT = ("logs", "truth", "supervisor.log")
+"""What `down` leaves in a sandbox's directory."""
 UP_WITHIN_S = 60.0
 POLL_S = 0.1
 
@@ -190,7 +193,7 @@ def down(name: str) -> None:
     if left:
         names = ", ".join(f"{one.name} ({one.pid})" for one in left)
         raise HarnessError(f"sandbox {name!r} is not down: {names} could not be ended")
-    (root / "sandbox.json").unlink(missing_ok=True)
+    clear(root, but=KEPT)
     click.echo(
         f"sandbox {name!r} is down: {before} processes ended, none is left; its logs stay in {root / 'logs'}"
     )

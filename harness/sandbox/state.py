@@ -13,6 +13,7 @@ import ipaddress
 import json
 import os
 import re
+import shutil
 import socket
 from dataclasses import dataclass
 from pathlib import Path
@@ -186,6 +187,13 @@ def read_sandbox(name: str) -> Sandbox:
 def sandbox_names() -> list[str]:
     """Return the names of all sandboxes that have a directory, running or not."""
     return sorted(path.parent.name for path in sandboxes_dir().glob("*/sandbox.json"))
+
+
+def clear(root: Path, but: tuple[str, ...]) -> None:
+    """Remove everything in a sandbox's directory but what is named."""
+    for entry in root.iterdir():
+        if entry.name not in but:
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
 
 
 def take_name(root: Path) -> int | None:

@@ -12,7 +12,6 @@ import gc
 import logging
 import os
 import selectors
-import shutil
 import signal
 import socket
 import sys
@@ -31,7 +30,7 @@ from harness.sandbox.lifeline import Lifeline
 from harness.sandbox.node.containers import Container, containers_of
 from harness.sandbox.processes import close_files_but, is_frozen, name_process, wait_gone
 from harness.sandbox.settings import Settings
-from harness.sandbox.state import Sandbox, take_block
+from harness.sandbox.state import Sandbox, clear, take_block
 
 log = logging.getLogger(__name__)
 
@@ -341,21 +340,14 @@ def main(root: Path, settings: Settings, bound_to: int | None) -> None:
     """Take a block, write sandbox.json, run until told to end, and leave nothing behind."""
     logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     os.umask(0o077)
-    _clear(root)
+    clear(root, but=("supervisor.log",))
+    for part in ("logs", "truth", "volumes", "nodes"):
+        (root / part).mkdir()
     block, lock = take_block()
     sandbox = Sandbox(root.name, root, block, settings, os.getpid())
     sandbox.write()
     _warm_up()
     Supervisor(sandbox, lock, bound_to).run()
-
-
-def _clear(root: Path) -> None:
-    """Start from nothing: a sandbox keeps no state from an earlier one of its name."""
-    for entry in root.iterdir():
-        if entry.name != "supervisor.log":
-            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
-    for part in ("logs", "truth", "volumes", "nodes"):
-        (root / part).mkdir()
 
 
 if __name__ == "__main__":
