@@ -30,7 +30,7 @@ campaign: $(VENV)/run ## play the tour on a sandbox of its own and judge it
 dev: $(VENV)/dev ## add the tools for tests and checks
 
 test: $(VENV)/dev ## the whole suite
-	@$(BIN)/python -m pytest tests -n 2 --dist loadgroup
+	@$(BIN)/python -m pytest tests -n 2 --dist loadfile
 
 quick: $(VENV)/dev ## what needs no sandbox, within a minute
 	@$(BIN)/python -m pytest tests/unit tests/house tests/golden -n 2

@@ -17,6 +17,8 @@ from benchmarks.rows import Row, keep, table
 from benchmarks.world import World, world
 
 COMMAND = "python -m benchmarks --only {}"
+SANDBOX = ("--profile", "fast", "--set", "broker=off")
+"""Without RabbitMQ, so that machines with and without it measure the same world."""
 PARTS = ("history", "admission", "load")
 
 
@@ -32,11 +34,11 @@ def main() -> None:
         rows += history.measure(COMMAND.format("history"))
     starts_s: list[float] = []
     if "admission" in parts:
-        with world("--profile", "fast") as here:
+        with world(*SANDBOX) as here:
             starts_s.append(here.ready_s)
             rows += admission.measure(here, COMMAND.format("admission"))
     if "load" in parts:
-        with world("--profile", "fast") as here:
+        with world(*SANDBOX) as here:
             starts_s.append(here.ready_s)
             rows += _load(here, COMMAND.format("load"))
     if starts_s:

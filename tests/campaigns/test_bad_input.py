@@ -11,7 +11,7 @@ from harness.errors import Exit
 from tests.campaigns.conftest import HARNESS, ROOT, Rehearsal
 from tests.campaigns.test_campaign import SHORT, cordoned
 
-pytestmark = [pytest.mark.xdist_group("campaigns"), pytest.mark.timeout(180)]
+pytestmark = pytest.mark.timeout(180)
 
 
 def target_like_the_sandbox(here: Rehearsal, file: Path, **changes: object) -> Path:

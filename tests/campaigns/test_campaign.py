@@ -14,7 +14,7 @@ from harness.history.events import FaultChanged, FaultStep, PhaseChanged
 from harness.history.reader import read_history
 from tests.campaigns.conftest import Rehearsal
 
-pytestmark = [pytest.mark.xdist_group("campaigns"), pytest.mark.timeout(180)]
+pytestmark = pytest.mark.timeout(180)
 SHORT = str(Path(__file__).parent / "short.yaml")
 
 

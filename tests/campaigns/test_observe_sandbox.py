@@ -17,7 +17,7 @@ from harness.observe import start
 from harness.target import find_target, load_target
 from tests.campaigns.conftest import Rehearsal
 
-pytestmark = [pytest.mark.xdist_group("campaigns"), pytest.mark.timeout(120)]
+pytestmark = pytest.mark.timeout(120)
 
 REQUEST = {
     "displayTimeAxisDuration": 10,
