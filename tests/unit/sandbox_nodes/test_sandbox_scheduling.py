@@ -132,15 +132,15 @@ def test_a_silent_node_is_unknown_its_pods_are_not_ready_and_then_go(tmp_path: P
 
         await c.field("pods", "p", unready)
         await c.field("pods", "p", lambda pod: pod["metadata"].get("deletionTimestamp"))
-        speaking = {
-            "type": "Ready",
-            "status": "True",
-            "lastHeartbeatTime": now(),
-            "lastTransitionTime": now(),
-        }
-        await c.api.patch("nodes", "a", {"status": {"conditions": [speaking]}}, subresource="status")
 
         async def believed() -> bool:
+            speaking = {
+                "type": "Ready",
+                "status": "True",
+                "lastHeartbeatTime": now(),
+                "lastTransitionTime": now(),
+            }
+            await c.api.patch("nodes", "a", {"status": {"conditions": [speaking]}}, subresource="status")
             return not (await c.api.get("nodes", "a"))["spec"].get("taints")
 
         await c.until(believed)
