@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from small_cluster import GPU, JOBS, NS, Cluster, job, play
 
-from harness.sandbox.recorder import now
+from harness.sandbox.recorder import now, now_micro
 
 
 def gpu_pod(name: str, shares: int = 1, **spec: Any) -> dict:
@@ -111,12 +111,27 @@ def test_jobs_wait_for_shares_and_get_them_in_the_order_of_their_creation(tmp_pa
     play(tmp_path, scenario)
 
 
+async def speak(c: Cluster, name: str) -> None:
+    """Be a node that is alive: say that it is Ready, again and again."""
+    while True:
+        said = {
+            "type": "Ready",
+            "status": "True",
+            "lastHeartbeatTime": now_micro(),
+            "lastTransitionTime": now(),
+        }
+        await c.api.patch("nodes", name, {"status": {"conditions": [said]}}, subresource="status")
+        await asyncio.sleep(0.05)
+
+
 def test_a_silent_node_is_unknown_its_pods_are_not_ready_and_then_go(tmp_path: Path) -> None:
     async def scenario(c: Cluster) -> None:
         await c.node("a")
+        speaking = asyncio.create_task(speak(c, "a"))
         await c.api.create("pods", gpu_pod("p"), NS)
         await bound(c, "p")
         await c.play(await c.api.get("pods", "p", NS), "Running")
+        speaking.cancel()
 
         async def silent() -> dict | None:
             node = await c.api.get("nodes", "a")
@@ -132,17 +147,12 @@ def test_a_silent_node_is_unknown_its_pods_are_not_ready_and_then_go(tmp_path: P
 
         await c.field("pods", "p", unready)
         await c.field("pods", "p", lambda pod: pod["metadata"].get("deletionTimestamp"))
+        speaking = asyncio.create_task(speak(c, "a"))
 
         async def believed() -> bool:
-            speaking = {
-                "type": "Ready",
-                "status": "True",
-                "lastHeartbeatTime": now(),
-                "lastTransitionTime": now(),
-            }
-            await c.api.patch("nodes", "a", {"status": {"conditions": [speaking]}}, subresource="status")
             return not (await c.api.get("nodes", "a"))["spec"].get("taints")
 
         await c.until(believed)
+        speaking.cancel()
 
-    play(tmp_path, scenario, node_grace_s=0.5, node_monitor_s=0.1, pod_eviction_s=0.4)
+    play(tmp_path, scenario, node_grace_s=1.0, node_monitor_s=0.1, pod_eviction_s=0.4)
