@@ -120,6 +120,7 @@ REPORTS = click.option(
     "sandbox_options",
     multiple=True,
     metavar="KEY=VALUE",
+    callback=_pairs,
     help="Setting of that sandbox (mode=field, profile=production, ...).",
 )
 @click.option("--dry-run", is_flag=True, help="Print what would be done; touch nothing.")
@@ -132,7 +133,7 @@ def run(
     labels: dict[str, str],
     metrics_port: int,
     own_sandbox: bool,
-    sandbox_options: tuple[str, ...],
+    sandbox_options: dict[str, str],
     dry_run: bool,
 ) -> int:
     """Play CAMPAIGN on a target and judge it."""
@@ -157,8 +158,10 @@ def run(
     click.echo(duration(planned, own_sandbox))
     if not own_sandbox:
         return play(order)
-    with sandbox_of_its_own(sandbox_options) as name:
-        return play(dataclasses.replace(order, target="sandbox", sandbox=name))
+    with sandbox_of_its_own(sandbox_options) as own:
+        code = play(dataclasses.replace(order, target="sandbox", sandbox=own.name))
+        own.keep = code != Exit.OK
+        return code
 
 
 @cli.command()

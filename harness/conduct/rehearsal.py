@@ -6,37 +6,57 @@ The sandbox is reached through its command line only, as any person would; it en
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 
-from harness.errors import Exit, HarnessError, Unreachable
+from harness.errors import Exit, HarnessError, InputError, Unreachable
 
 NAME_VARIABLE = "HARNESS_SANDBOX"
 
 
+@dataclass(slots=True)
+class OwnSandbox:
+    """The sandbox of one run; its logs stay on disk if `keep` is set before it is stopped."""
+
+    name: str
+    keep: bool = True
+
+
 @contextmanager
-def sandbox_of_its_own(options: Sequence[str]) -> Iterator[str]:
-    """Start a sandbox for the length of the block; yields its name. `options` go to `harness sandbox up`."""
-    name = f"run-{os.getpid()}"
-    up = _sandbox("up", "--name", name, "--bound-to", str(os.getpid()), *options)
+def sandbox_of_its_own(settings: Mapping[str, str]) -> Iterator[OwnSandbox]:
+    """Start a sandbox for the length of the block; `settings` are `mode`, `profile` and any other setting of a sandbox."""
+    own = OwnSandbox(f"run-{os.getpid()}")
+    up = _sandbox("up", "--name", own.name, "--bound-to", str(os.getpid()), *_options(settings))
+    if up == Exit.USAGE:
+        raise InputError(
+            "the sandbox does not take these --sandbox-option values; see: harness sandbox up --settings"
+        )
     if up != Exit.OK:
         raise Unreachable(
-            f"the sandbox did not start (exit code {up}); see: harness sandbox status --name {name}"
+            f"the sandbox did not start (exit code {up}); see: harness sandbox status --name {own.name}"
         )
     before = os.environ.get(NAME_VARIABLE)
-    os.environ[NAME_VARIABLE] = name
+    os.environ[NAME_VARIABLE] = own.name
     try:
-        yield name
+        yield own
     finally:
         if before is None:
             del os.environ[NAME_VARIABLE]
         else:
             os.environ[NAME_VARIABLE] = before
-        down = _sandbox("down", "--name", name)
+        down = _sandbox("down", "--name", own.name, *(() if own.keep else ("--purge",)))
         if down != Exit.OK:
             raise HarnessError(
-                f"the sandbox {name} did not stop (exit code {down}); try: harness sandbox down --name {name}"
+                f"the sandbox {own.name} did not stop (exit code {down}); try: harness sandbox down --name {own.name}"
             )
+
+
+def _options(settings: Mapping[str, str]) -> list[str]:
+    options = []
+    for key, value in settings.items():
+        options += [f"--{key}", value] if key in {"mode", "profile"} else ["--set", f"{key}={value}"]
+    return options
 
 
 def _sandbox(*arguments: str) -> int:

@@ -175,7 +175,8 @@ def _tail(path: Path, lines: int = 20) -> str:
 
 @sandbox.command()
 @NAME
-def down(name: str) -> None:
+@click.option("--purge", is_flag=True, help="Keep nothing of it, not even its logs.")
+def down(name: str, purge: bool) -> None:
     """End a sandbox and make sure that no process of it is left."""
     root = sandbox_root(name)
     if not root.exists():
@@ -193,10 +194,12 @@ def down(name: str) -> None:
     if left:
         names = ", ".join(f"{one.name} ({one.pid})" for one in left)
         raise HarnessError(f"sandbox {name!r} is not down: {names} could not be ended")
-    clear(root, but=KEPT)
-    click.echo(
-        f"sandbox {name!r} is down: {before} processes ended, none is left; its logs stay in {root / 'logs'}"
-    )
+    clear(root, but=() if purge else KEPT)
+    if purge:
+        root.rmdir()
+        root.with_suffix(".lock").unlink(missing_ok=True)
+    rest = "nothing of it is left" if purge else f"its logs stay in {root / 'logs'}"
+    click.echo(f"sandbox {name!r} is down: {before} processes ended, none is left; {rest}")
 
 
 @sandbox.command()

@@ -95,3 +95,27 @@ def test_the_process_itself_ends_with_the_code() -> None:
         [sys.executable, "-m", "harness", "juggle"], capture_output=True, check=False, env=os.environ
     )
     assert done.returncode == Exit.USAGE
+
+
+def test_settings_of_a_run_s_own_sandbox_reach_it() -> None:
+    from harness.conduct.rehearsal import _options
+
+    given = {"mode": "field", "broker": "off", "profile": "fast"}
+    assert _options(given) == ["--mode", "field", "--set", "broker=off", "--profile", "fast"]
+
+
+def test_a_setting_no_sandbox_has_is_code_2_before_anything_starts(
+    state_home: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [
+        "run",
+        TOUR,
+        "--sandbox",
+        "--sandbox-option",
+        "colour=red",
+        "--reports",
+        str(tmp_path / "reports"),
+    ]
+    assert cli.ending(arguments) == Exit.USAGE
+    assert "colour" in capfd.readouterr().err
+    assert not (tmp_path / "reports").exists()
