@@ -243,6 +243,9 @@ class FakeFocus:
                 self._later(self._gone(job))
 
     async def _gone(self, job: Job) -> None:
+        await asyncio.sleep(
+            0.3
+        )  # as the real one lingers: its last frames arrive, its other streams may still come
         if self.script.stream != "never":
             await job.begun.wait()
         if job.server is not None:
