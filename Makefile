@@ -3,8 +3,12 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_PROGRESS_BAR=off $(BIN)/python -m pip install --quiet --require-hashes
+PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_PROGRESS_BAR=off $(BIN)/python -m pip install --require-hashes
 export PYTHONUNBUFFERED := 1
+SHELL := bash
+.SHELLFLAGS := -o pipefail -c
+# pip's progress as a line every 20 packages; its warnings and errors come as they are
+STEPS := awk '/^Collecting/{if (++n % 20 == 0) {print "  " n " packages fetched"; fflush()}} /^Installing collected/{print "  installing " n " packages"; fflush()}'
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -12,14 +16,14 @@ help: ## this list
 $(VENV)/run: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; say which one: make PYTHON=python3.12 ..."; exit 2; }
 	@echo "installing into $(VENV) (about a minute the first time)"
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(PIP) -r requirements.lock
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
+	@$(PIP) -r requirements.lock | $(STEPS)
 	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(VENV)/dev: $(VENV)/run requirements-dev.lock
 	@echo "installing the tools for tests and checks"
-	@$(PIP) -r requirements-dev.lock
+	@$(PIP) -r requirements-dev.lock | $(STEPS)
 	@touch $@
 
 install: $(VENV)/run ## make .venv with everything that campaigns and the sandbox need

@@ -240,17 +240,20 @@ def ending(arguments: list[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         click.echo("harness: stopped", err=True)
         return int(Exit.STOPPED)
-    except BrokenPipeError:  # the reader of a pipe went away, as `head` does
-        sys.stderr.close()
-        return int(Exit.OK)
+    except (SystemExit, BrokenPipeError):  # the reader of our output went away; click would end with 1
+        return int(Exit.STOPPED)
     except Exception as error:
         return internal(error)
 
 
 def internal(error: Exception) -> int:
     """Report an error that nobody foresaw: one line for people, the traceback in a file."""
-    with tempfile.NamedTemporaryFile("w", prefix="harness-", suffix=".log", delete=False) as log:
-        traceback.print_exception(error, file=log)
+    try:
+        with tempfile.NamedTemporaryFile("w", prefix="harness-", suffix=".log", delete=False) as log:
+            traceback.print_exception(error, file=log)
+    except OSError:  # no room for a file: better here than nowhere
+        traceback.print_exception(error)
+        return int(Exit.INTERNAL)
     click.echo(
         f"harness: internal error: {type(error).__name__}: {error}\n  traceback: {Path(log.name)}", err=True
     )

@@ -57,11 +57,12 @@ def read_document(
     model: type[D],
     variables: Mapping[str, str] | Callable[[Mapping[str, Any]], Mapping[str, str]],
     change: Callable[[dict[str, Any]], None] | None = None,
+    hint: str = "set the environment variable {name}",
 ) -> D:
     """Read `file` as a `model`; raise `FileProblems` with every problem in it.
 
     `variables` fill `${NAME}`; given as a function it is called with the raw mapping first (a file may say where its
-    variables come from). `change` may alter the raw mapping (overrides from a command line) before it is checked.
+    variables come from). `change` may alter the raw mapping (overrides from a command line) before it is checked. `hint` says how to set a variable.
     """
     raw, lines = _parse(file)
     if change is not None:
@@ -69,7 +70,11 @@ def read_document(
     values = variables(raw) if callable(variables) else variables
     problems: list[Problem] = []
     filled = _fill(
-        raw, values, (), lambda path, text: problems.append(Problem(str(file), _line(lines, path), text))
+        raw,
+        values,
+        (),
+        lambda path, text: problems.append(Problem(str(file), _line(lines, path), text)),
+        hint,
     )
     try:
         document = model.model_validate(filled)
@@ -155,11 +160,12 @@ def _fill(
     variables: Mapping[str, str],
     path: tuple[str | int, ...],
     missing: Callable[[tuple[str | int, ...], str], None],
+    hint: str,
 ) -> Any:
     if isinstance(value, dict):
-        return {key: _fill(item, variables, (*path, key), missing) for key, item in value.items()}
+        return {key: _fill(item, variables, (*path, key), missing, hint) for key, item in value.items()}
     if isinstance(value, list):
-        return [_fill(item, variables, (*path, index), missing) for index, item in enumerate(value)]
+        return [_fill(item, variables, (*path, index), missing, hint) for index, item in enumerate(value)]
     if not isinstance(value, str):
         return value
 
@@ -170,7 +176,7 @@ def _fill(
         if default is None:
             missing(
                 path,
-                f"${{{name}}} is not set; set the environment variable {name}, or write ${{{name}:-default}}",
+                f"${{{name}}} is not set; {hint.format(name=name)}, or write ${{{name}:-default}}",
             )
             return ""
         return default
@@ -195,7 +201,7 @@ def _problem(file: Path, lines: Lines, item: Any, model: type[BaseModel]) -> Pro
         text = (
             f"unknown key; did you mean `{near[0]}`?"
             if near
-            else "unknown key; `harness schema` lists the known ones"
+            else "unknown key; `harness schema campaign` and `harness schema target` list the known ones"
         )
     elif item["type"] == "missing":
         text = "is missing"

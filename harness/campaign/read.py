@@ -33,7 +33,7 @@ def read_campaign(file: Path, overrides: Mapping[str, str] | None = None) -> Cam
         for path, value in by_path.items():
             _put(raw, path, value, file)
 
-    return read_document(file, Campaign, variables, change)
+    return read_document(file, Campaign, variables, change, hint="declare {name} under `variables:`")
 
 
 def _text(value: object) -> str:

@@ -18,6 +18,7 @@ import msgspec
 
 from harness.chaos.copies import write_copy
 from harness.chaos.faults import Case, Fault
+from harness.chaos.faults.fault import refuse_losses
 from harness.chaos.journal import Entry, Header, Journal, Opened, Progress
 from harness.chaos.registry import forget_if_closed
 from harness.chaos.replay import Ending, refuse_if_broken, replay
@@ -119,12 +120,7 @@ class Play:
                 f"{fault.kind} is to be held for {hold_s:g} s, the target allows {limit_s:g} s "
                 "(limits.max_hold); hold it shorter, or raise the limit in the target file"
             )
-        lost = [loss for loss in fault.losses if loss.name not in self.site.target.accept]
-        if lost and not self.site.target.is_sandbox:
-            raise TargetError(
-                f"{fault.kind} destroys for good: {'; '.join(loss.what for loss in lost)}; "
-                f"if that is acceptable here, write `accept: [{', '.join(loss.name for loss in lost)}]` in the target file"
-            )
+        refuse_losses(fault, self.site.target)
         if hold_s < fault.signature.within_s:
             self.note(
                 "warning",
@@ -199,7 +195,9 @@ class Play:
             except Unreachable as error:
                 blind_since = blind_since or time.monotonic()
                 if time.monotonic() - blind_since > BLIND_S:
-                    self._fail(error, "the cluster stopped answering; the hold ends")
+                    self._fail(
+                        InjectionFailed(f"not held: {error}"), "the cluster stopped answering; the hold ends"
+                    )
                     return
             except Stopped:
                 return

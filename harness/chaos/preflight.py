@@ -10,9 +10,9 @@ from typing import Any
 
 from harness.chaos.copies import copies_in_words, ensure_namespace
 from harness.chaos.faults import Fault, fault_named
-from harness.chaos.faults.fault import ENTRY_ANNOTATION, MANAGED_SELECTOR
+from harness.chaos.faults.fault import ENTRY_ANNOTATION, MANAGED_SELECTOR, refuse_losses
 from harness.chaos.registry import registered
-from harness.chaos.story import planned_faults, read_story
+from harness.chaos.story import planned_faults, read_story, variables
 from harness.chaos.world import Site, thaw
 from harness.cluster import Cluster, Right, missing_rights, name_of, refuse_if_in_use
 from harness.cluster.kinds import annotations_of
@@ -25,6 +25,11 @@ def preflight(target: Target, cluster: Cluster, experiments: Iterable[Path]) -> 
     preflight_faults(target, cluster, {kind for file in experiments for kind in read_story(file).faults})
 
 
+def check_settings(experiment: Path, settings: Mapping[str, object]) -> None:
+    """Raise InputError for an experiment file that is none, or settings it does not take; contacts nothing."""
+    variables(read_story(experiment), {key: str(value) for key, value in settings.items()}, None)
+
+
 def rehearse(target: Target, cluster: Cluster, experiment: Path, settings: Mapping[str, str]) -> None:
     """Let the faults of an experiment choose their victims with these settings, and write nothing.
 
@@ -33,6 +38,7 @@ def rehearse(target: Target, cluster: Cluster, experiment: Path, settings: Mappi
     """
     site = Site(cluster, target)
     for kind, arguments in planned_faults(read_story(experiment), settings):
+        refuse_losses(fault_named(kind), target)
         try:
             fault_named(kind).look(site, arguments)
         except InjectionFailed:

@@ -84,9 +84,12 @@ def replay(
         contents = journal.read()
         chosen = [progress for progress in contents.open_entries if only is None or only(progress)]
         if chosen and claim:
-            journal.claim(by)
-            with journal.lock(LOCK_S):
-                contents = journal.read()  # what the injector still wrote before it saw the claim
+            try:
+                journal.claim(by)
+                with journal.lock(LOCK_S):
+                    contents = journal.read()  # what the injector still wrote before it saw the claim
+            except (RecordUnusable, OSError):
+                pass  # a full disk: an injector cannot open entries on it either, so undo all the same
             chosen = [progress for progress in contents.open_entries if only is None or only(progress)]
         ways += [Way(journal, progress.entry, progress.steps) for progress in chosen]
     ways.sort(key=_order)
@@ -182,7 +185,7 @@ def _ending(way: Way, tell: Tell) -> Ending:
         fault, case = case_of(way.entry)
         if way.site is not None:
             mend = fault.mend(way.site, case)
-    except HarnessError:
+    except Exception:  # noqa: S110  (the other endings must still be told; `harness undo` is always an answer)
         pass
     ending = Ending(way.entry, way.verified, way.problem, mend, way.notes)
     if not way.verified:

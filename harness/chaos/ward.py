@@ -13,7 +13,7 @@ from pathlib import Path
 
 from harness.chaos.world import freeze
 from harness.clock import SystemClock
-from harness.errors import TargetError, Unreachable
+from harness.errors import Exit, TargetError, Unreachable
 from harness.target import Target
 
 ARM_TIMEOUT_S = 30.0
@@ -97,14 +97,17 @@ class Guard:
         except OSError:
             pass  # the guard is gone: `alive` says so
 
-    def release(self, timeout_s: float = 75.0) -> int:
+    def release(self, timeout_s: float = 150.0) -> int:
         """Tell the guard that all is done; it looks once more. Return its exit code (0, or 5: something left)."""
         try:
             os.write(self._pipe, RELEASE)
         except OSError:
             pass
         os.close(self._pipe)
-        return self._process.wait(timeout=timeout_s)
+        try:
+            return self._process.wait(timeout=timeout_s)
+        except subprocess.TimeoutExpired:  # it goes on trying; nobody can say that all is undone
+            return int(Exit.BROKEN)
 
 
 def _await_armed(ready: int) -> None:

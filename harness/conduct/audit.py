@@ -5,6 +5,8 @@ record. What was there before the run is foreign and not counted as ours.
 """
 
 import re
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from harness.cluster import Cluster, labels_of, name_of
@@ -40,16 +42,18 @@ def window_objects(cluster: Cluster) -> frozenset[Leftover]:
 
 
 def wait_for_cleanup(
-    cluster: Cluster, before: frozenset[Leftover], wait_s: float, stop: Stop
+    cluster: Cluster, before: frozenset[Leftover], wait_s: float, stop: Stop, renew: Callable[[], None]
 ) -> frozenset[Leftover] | None:
     """Wait until nothing is left that was not there `before`; return what is left, None if it could not be seen."""
     left: frozenset[Leftover] | None = None
-    for _ in range(max(int(wait_s / 0.5), 1)):
+    until = time.monotonic() + wait_s
+    while True:
+        renew()
         try:
             left = window_objects(cluster) - before
         except TargetError:
             left = None
-        if left == frozenset() or stop.insisted:
+        if left == frozenset() or stop.insisted or time.monotonic() >= until:
             break
         stop.pause(0.5)
     return left

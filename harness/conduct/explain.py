@@ -4,15 +4,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from harness.campaign import Plan
+from harness.conduct.rehearsal import LONGEST_S
+from harness.measures.catalogue import BY_NAME
 from harness.target import Target
-
-SANDBOX_S = 75.0
-"""The longest a sandbox may take to start and to stop."""
 
 
 def duration(planned: Plan, own_sandbox: bool) -> str:
     """Say how long a run takes and how long it can take at most; the first thing a run prints."""
-    sandbox = f", and up to {minutes(SANDBOX_S)} for the sandbox" if own_sandbox else ""
+    sandbox = f", and up to {minutes(2 * LONGEST_S)} for the sandbox" if own_sandbox else ""
     return (
         f"{planned.campaign.name}: takes {minutes(planned.duration_s)} of load, "
         f"at most {minutes(planned.longest_s)} with drain, undo and report{sandbox}"
@@ -52,7 +51,8 @@ def explain(planned: Plan, experiments: dict[str, Path], target: Target | None) 
         yield f"    {moment.undo_s:7.1f} s  undone; recovery watched until {moment.recovered_s:g} s  ({experiments[moment.experiment]})"
     yield "  gates:"
     for gate in planned.gates:
-        during = ", ".join(gate.during) or "all phases but warm-up and drain"
+        whole = BY_NAME[gate.measure].whole_run
+        during = ", ".join(gate.during) or ("the whole run" if whole else "all phases but warm-up and drain")
         of = f" of {gate.of}" if gate.of else ""
-        yield f"    {gate.title}: {gate.measure}{of} {gate.op} {gate.limit:g} during {during} (at least {gate.min_samples} samples)"
-    yield "    the history is complete (always)"
+        yield f"    {gate.title}: {gate.measure}{of} {gate.op} {gate.limit:g} during {during} (at least {max(gate.min_samples, 1)} samples)"
+    yield "    the record is complete (always)"

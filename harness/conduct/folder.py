@@ -43,8 +43,8 @@ def make_run_folder(reports: Path, name: str, out: Path | None = None) -> RunFol
     """Make the folder of a new run under `reports` (or exactly `out`), and point `reports/latest` at it."""
     run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{name}-{secrets.token_hex(2)}"
     path = (out or reports / run_id).resolve()
-    if out is not None and path.exists() and any(path.iterdir()):
-        raise InputError(f"--out {out}: the folder is not empty; name a new one")
+    if out is not None and path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise InputError(f"--out {out}: is not an empty folder; name a new one")
     try:
         (path / "history").mkdir(parents=True)
         (path / "logs").mkdir()
@@ -54,7 +54,10 @@ def make_run_folder(reports: Path, name: str, out: Path | None = None) -> RunFol
         raise RecordUnusable(f"cannot make the run's folder {path}: {error}") from error
     if out is None:
         _point_latest(reports, run_id)
-    sockets = Path(tempfile.mkdtemp(prefix="harness-"))
+    try:
+        sockets = Path(tempfile.mkdtemp(prefix="harness-"))
+    except OSError as error:
+        raise RecordUnusable(f"cannot make a folder for the run's socket: {error}; free space") from error
     return RunFolder(run_id, path, sockets / "live.sock")
 
 
@@ -78,5 +81,8 @@ def shown(path: Path) -> str:
 def _point_latest(reports: Path, run_id: str) -> None:
     fresh = reports / f".latest-{os.getpid()}"
     fresh.unlink(missing_ok=True)
-    fresh.symlink_to(run_id)
-    fresh.replace(reports / "latest")
+    try:
+        fresh.symlink_to(run_id)
+        fresh.replace(reports / "latest")
+    except OSError:  # a real folder of that name, or no links here: a convenience, never a reason to end
+        fresh.unlink(missing_ok=True)

@@ -8,11 +8,12 @@ import difflib
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness.campaign import Campaign, Plan, plan, read_campaign
+from harness import chaos
+from harness.campaign import Campaign, Gate, Plan, plan, read_campaign
 from harness.conduct.experiments import find_experiments
 from harness.documents import line_of
 from harness.errors import FileProblems, InputError, Problem
-from harness.measures.catalogue import MEASURES
+from harness.measures.catalogue import BY_NAME, OF, OUTCOMES
 from harness.target import Target, find_target, load_target
 
 
@@ -45,17 +46,55 @@ class Prepared:
 def check_campaign(file: Path, overrides: dict[str, str] | None = None) -> tuple[Plan, dict[str, Path]]:
     """Read and check a campaign without a target; raise `FileProblems` with everything that is wrong."""
     campaign = read_campaign(file, overrides)
-    problems = _unknown_measures(file, campaign)
-    experiments: dict[str, Path] = {}
-    try:
-        experiments = find_experiments((step.experiment for step in campaign.timeline), file)
-    except InputError as error:
-        if not problems:
-            raise
-        problems.append(Problem(str(file), line_of(file, ("timeline",)), str(error)))
+    experiments, problems = _experiments(file, campaign)
+    problems += _measures(file, campaign)
     if problems:
         raise FileProblems(problems)
     return plan(campaign), experiments
+
+
+def _experiments(file: Path, campaign: Campaign) -> tuple[dict[str, Path], list[Problem]]:
+    found: dict[str, Path] = {}
+    problems = []
+    for index, step in enumerate(campaign.timeline):
+        try:
+            found |= find_experiments([step.experiment], file)
+            chaos.check_settings(found[step.experiment], dict(step.settings))
+        except InputError as error:
+            problems.append(Problem(str(file), line_of(file, ("timeline", index)), str(error)))
+    return found, problems
+
+
+def _measures(file: Path, campaign: Campaign) -> list[Problem]:
+    problems = []
+    for index, gate in enumerate(campaign.gates):
+        wrong = _wrong_measure(gate, [step.experiment for step in campaign.timeline])
+        if wrong:
+            key, text = wrong
+            problems.append(
+                Problem(str(file), line_of(file, ("gates", index, key)), f"gates.{index}.{key}: {text}")
+            )
+    return problems
+
+
+def _wrong_measure(gate: Gate, experiments: list[str]) -> tuple[str, str] | None:
+    """Return the key of a gate that names nothing, and what to write instead; None when all is well."""
+    if gate.measure not in BY_NAME:
+        return "measure", f"{gate.measure!r} is not a measure; {_near(gate.measure, list(BY_NAME))}"
+    if not gate.of:
+        return None
+    kind = OF.get(gate.measure)
+    if kind is None:
+        return "of", f"{gate.measure} takes no `of`; those that do: {', '.join(OF)}"
+    known = {"an outcome": list(OUTCOMES), "an experiment": experiments}.get(kind)
+    if known is not None and gate.of not in known:
+        return "of", f"{gate.of!r} is not {kind}; {_near(gate.of, known)}"
+    return None
+
+
+def _near(name: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean `{near[0]}`?" if near else f"known: {', '.join(known) or 'none'}"
 
 
 def prepare(order: Order) -> Prepared:
@@ -65,20 +104,6 @@ def prepare(order: Order) -> Prepared:
     target = load_target(target_file)
     _fits(planned, target)
     return Prepared(order, target_file.resolve(), target, planned, experiments)
-
-
-def _unknown_measures(file: Path, campaign: Campaign) -> list[Problem]:
-    known = [measure.name for measure in MEASURES]
-    problems = []
-    for index, gate in enumerate(campaign.gates):
-        if gate.measure not in known:
-            near = difflib.get_close_matches(gate.measure, known, n=1)
-            hint = f"did you mean `{near[0]}`?" if near else f"known: {', '.join(known)}"
-            line = line_of(file, ("gates", index, "measure"))
-            problems.append(
-                Problem(str(file), line, f"gates.{index}.measure: {gate.measure!r} is not a measure; {hint}")
-            )
-    return problems
 
 
 def _fits(planned: Plan, target: Target) -> None:

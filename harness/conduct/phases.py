@@ -14,27 +14,35 @@ from harness.history.writer import HistoryWriter
 
 @dataclass(slots=True)
 class FaultBoard:
-    """Which undo entries of each experiment are in which step, by the events heard so far."""
+    """Which undo entries of each chaos process are in which step, by the events heard so far.
+
+    Keyed by the process' writer, because one experiment may stand on the timeline twice. An entry belongs to whoever was
+    heard of it first: the guard tells of entries that are not its own.
+    """
 
     steps: dict[str, dict[str, FaultStep]] = field(default_factory=dict)
+    owner: dict[str, str] = field(default_factory=dict)
     ended: set[str] = field(default_factory=set)
-    """Experiments whose chaos process has ended: nothing more will be heard of them."""
+    """Chaos processes that have ended: nothing more will be heard of them."""
 
-    def absorb(self, event: FaultChanged) -> None:
+    def absorb(self, event: FaultChanged, writer: str) -> None:
         """Take note of one step of one entry."""
-        self.steps.setdefault(event.experiment, {})[event.entry] = event.step
+        self.steps.setdefault(self.owner.setdefault(event.entry, writer), {})[event.entry] = event.step
 
-    def injected(self, experiment: str) -> bool:
+    def injected(self, writer: str) -> bool:
         """Whether every entry opened so far is in, and there is one."""
-        steps = self.steps.get(experiment, {})
-        return experiment in self.ended or (bool(steps) and FaultStep.OPENED not in steps.values())
+        steps = self.steps.get(writer, {})
+        return writer in self.ended or (bool(steps) and FaultStep.OPENED not in steps.values())
 
-    def undone(self, experiment: str) -> bool:
-        """Whether everything the experiment opened is verified (or given up) to be undone."""
+    def undone(self, writer: str) -> bool:
+        """Whether everything the process opened is verified (or given up) to be undone."""
         over = {FaultStep.VERIFIED, FaultStep.FAILED}
-        return experiment in self.ended or all(
-            step in over for step in self.steps.get(experiment, {}).values()
-        )
+        return writer in self.ended or all(step in over for step in self.steps.get(writer, {}).values())
+
+
+def chaos_writer(number: int) -> str:
+    """Return the writer's name of the chaos process that plays moment `number` (from 1) of the timeline."""
+    return f"chaos-{number}"
 
 
 class Phases:
@@ -70,23 +78,26 @@ class Phases:
     def _at(self, t_s: float) -> tuple[Phase, str]:
         if self.draining:
             return Phase.DRAIN, ""
-        active = [found for moment in self._plan.moments if (found := self._of(moment, t_s)) is not None]
+        moments = enumerate(self._plan.moments, start=1)
+        active = [
+            found for n, moment in moments if (found := self._of(chaos_writer(n), moment, t_s)) is not None
+        ]
         for phase in (Phase.UNDO, Phase.INJECT, Phase.HOLD, Phase.RECOVER):
             of_phase = [experiment for kind, experiment in active if kind is phase]
             if of_phase:
                 return phase, of_phase[-1]
         return (Phase.WARM_UP if t_s < self._plan.campaign.warm_up else Phase.BASELINE), ""
 
-    def _of(self, moment: Moment, t_s: float) -> tuple[Phase, str] | None:
+    def _of(self, writer: str, moment: Moment, t_s: float) -> tuple[Phase, str] | None:
         name = moment.experiment
         if t_s < moment.inject_s:
             return None
         if t_s < moment.undo_s:
-            return (Phase.HOLD if self._board.injected(name) else Phase.INJECT), name
-        if name not in self._undone_at_s:
-            if not self._board.undone(name):
+            return (Phase.HOLD if self._board.injected(writer) else Phase.INJECT), name
+        if writer not in self._undone_at_s:
+            if not self._board.undone(writer):
                 return Phase.UNDO, name
-            self._undone_at_s[name] = t_s
-        if t_s < min(self._undone_at_s[name] + self._plan.campaign.recover, self._plan.duration_s):
+            self._undone_at_s[writer] = t_s
+        if t_s < min(self._undone_at_s[writer] + self._plan.campaign.recover, self._plan.duration_s):
             return Phase.RECOVER, name
         return None

@@ -4,6 +4,7 @@ What is entered first is left last: lock, record, live path, watchers, guard, pr
 are undone, the load is ended and what was recorded is judged.
 """
 
+import shutil
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -63,7 +64,10 @@ def play(order: Order) -> int:
         click.echo(f"record: {shown(folder.path)}")
         run = run_facts(prepared, folder, cluster)
         write_run(folder.path, run)
-        endings = _perform(prepared, cluster, folder, run, stop)
+        try:
+            endings = _perform(prepared, cluster, folder, run, stop)
+        finally:
+            shutil.rmtree(folder.live_socket.parent, ignore_errors=True)
         return _judge(folder, run, endings)
 
 
@@ -89,7 +93,7 @@ def _perform(
     endings: dict[Exit, str] = {}
     before = window_objects(cluster) if cluster is not None else frozenset()
     with ExitStack() as stack:
-        lease = stack.enter_context(Lease.acquire(cluster, run.run_id)) if cluster is not None else None
+        lease = stack.enter_context(_locked(cluster, run.run_id)) if cluster is not None else None
         clock = SystemClock.start()
         state, board = LiveState(run), FaultBoard()
         receiver = LiveReceiver(folder.live_socket)
@@ -111,11 +115,15 @@ def _perform(
             stage.play()
         except HarnessError as error:
             endings[error.code] = str(error)
+            stop.ask(str(error))
             writer.event(Note(at_ns=clock.now(), level="error", text=str(error)))
+        except BaseException as error:
+            stop.ask(f"internal error: {type(error).__name__}: {error}")
+            raise
         finally:
             endings |= stage.strike()
         if cluster is not None:
-            _audit(cluster, before, prepared, folder, writer, clock, stop)
+            _audit(cluster, before, prepared, folder, writer, clock, stop, stage.renew)
         if ears.failure is not None:
             writer.event(
                 Note(at_ns=clock.now(), level="warning", text=f"the live view failed: {ears.failure!r}")
@@ -124,6 +132,19 @@ def _perform(
             endings[Exit.STOPPED] = stop.reason
         writer.event(RunEnded(at_ns=clock.now(), reason="stopped" if stop.asked else "planned"))
     return endings
+
+
+@contextmanager
+def _locked(cluster: Cluster, run_id: str) -> Iterator[Lease]:
+    """Hold the target's lock; a lock that cannot be given back lapses by itself and costs the run nothing."""
+    lease = Lease.acquire(cluster, run_id)
+    try:
+        yield lease
+    finally:
+        try:
+            lease.release()
+        except HarnessError as error:
+            click.echo(f"harness: the lock was not given back ({error}); it lapses by itself", err=True)
 
 
 def _writer(folder: RunFolder, name: str) -> HistoryWriter:
@@ -146,7 +167,7 @@ def _judge(folder: RunFolder, run: RunInfo, endings: dict[Exit, str]) -> int:
 def _hears(board: FaultBoard) -> Callable[[Record | Second], None]:
     def hear(message: Record | Second) -> None:
         if isinstance(message, Record) and isinstance(message.event, FaultChanged):
-            board.absorb(message.event)
+            board.absorb(message.event, message.writer)
 
     return hear
 
@@ -159,9 +180,10 @@ def _audit(
     writer: HistoryWriter,
     clock: SystemClock,
     stop: Stop,
+    renew: Callable[[], None],
 ) -> None:
-    """Wait for the windows' objects to go, and name those that stay."""
-    left = wait_for_cleanup(cluster, before, prepared.plan.campaign.drain, stop)
+    """Wait for the windows' objects to go, and name those that stay; the lock is kept meanwhile."""
+    left = wait_for_cleanup(cluster, before, prepared.plan.campaign.drain, stop, renew)
     if left is None:
         writer.event(
             WatcherState(

@@ -4,6 +4,7 @@
 first, load second, guard last. Progress of this loop, and nothing else, renews the lock and beats the guard's heart.
 """
 
+import signal
 import time
 from collections.abc import Sequence
 
@@ -16,7 +17,7 @@ from harness.conduct.assignment import load_plan
 from harness.conduct.children import Child, Children
 from harness.conduct.folder import RunFolder
 from harness.conduct.orders import Prepared
-from harness.conduct.phases import FaultBoard, Phases
+from harness.conduct.phases import FaultBoard, Phases, chaos_writer
 from harness.conduct.stop import Stop
 from harness.errors import Exit, HarnessError, StillBroken
 from harness.history.events import Note
@@ -62,6 +63,7 @@ class Stage:
         """Chaos processes by their writer's name."""
         self._experiments: dict[str, str] = {}
         self._renew_at = 0.0
+        self._passed_on = False
         self._endings: dict[Exit, str] = {}
 
     def play(self) -> None:
@@ -77,7 +79,7 @@ class Stage:
         begins_ns = self._clock.now() + nanoseconds(LOAD_LEAD_S)
         self._start_load(begins_ns)
         waiting = [
-            (begins_ns + nanoseconds(moment.inject_s), f"chaos-{number}", moment)
+            (begins_ns + nanoseconds(moment.inject_s), chaos_writer(number), moment)
             for number, moment in enumerate(self._prepared.plan.moments, start=1)
         ]
         ends_ns = begins_ns + nanoseconds(self._prepared.plan.duration_s)
@@ -95,9 +97,6 @@ class Stage:
     def strike(self) -> dict[Exit, str]:
         """Undo what is in, end the load, look for open undo entries; return the endings found on the way."""
         self._phases.drain()
-        if self._stop.asked:
-            for child in self._chaos.values():
-                child.end_later()
         if self._load is not None:
             self._load.end_later()
         self._await([*self._chaos.values()], UNDO_BOUND_S)
@@ -109,7 +108,7 @@ class Stage:
         return self._endings
 
     def _start_load(self, begins_ns: int) -> None:
-        orders = self._folder.path / "load.json"
+        orders = self._folder.live_socket.parent / "load.json"  # may hold credentials: not for the record
         planned, target = self._prepared.plan, self._prepared.target
         write_plan(load_plan(planned, target, self._folder, self._clock, begins_ns), orders)
         self._load = self._children.start("load", "harness.load", ["--plan", str(orders)])
@@ -144,19 +143,18 @@ class Stage:
                     "the guard process ended; no fault is held without it (see undo/guard.log)"
                 )
                 self._stop.ask(self._endings[Exit.INTERNAL])
-        if self._lease is not None and time.monotonic() >= self._renew_at:
-            self._renew_at = time.monotonic() + RENEW_S
-            self._renew()
+        self.renew()
         for child, code in self._children.note_ended():
             self._ended(child, code)
 
-    def _renew(self) -> None:
-        assert self._lease is not None
+    def renew(self) -> None:
+        """Renew the lock if it is time. The cluster may be what a fault took away; only a lost lock stops the run."""
+        if self._lease is None or time.monotonic() < self._renew_at:
+            return
+        self._renew_at = time.monotonic() + RENEW_S
         try:
             self._lease.renew()
-        except (
-            HarnessError
-        ) as error:  # the cluster may be what the experiment took away; a lost lock stops the run
+        except HarnessError as error:
             if error.code is Exit.BUSY:
                 self._endings[Exit.BUSY] = str(error)
                 self._stop.ask(str(error))
@@ -164,8 +162,11 @@ class Stage:
     def _ended(self, child: Child, code: int) -> None:
         if child.name in self._chaos:
             experiment = self._experiments[child.name]
-            self._board.ended.add(experiment)
-            if code not in {Exit.OK, Exit.STOPPED, Exit.UNJUDGED}:
+            self._board.ended.add(child.name)
+            unheard = (
+                self._stop.asked and code == -signal.SIGTERM
+            )  # it had not begun to listen: nothing was opened
+            if code not in {Exit.OK, Exit.STOPPED, Exit.UNJUDGED} and not unheard:
                 known = code in set(Exit)
                 ending = Exit(code) if known else Exit.INTERNAL
                 self._endings[ending] = (
@@ -186,6 +187,10 @@ class Stage:
         """Wait for processes to end, showing progress meanwhile."""
         deadline = time.monotonic() + at_most_s
         while any(child.poll() is None for child in children) and time.monotonic() < deadline:
+            if self._stop.asked and not self._passed_on:  # also one that is asked while we wait
+                self._passed_on = True
+                for child in self._chaos.values():
+                    child.end_later()
             self._progress()
             time.sleep(TICK_S)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from harness.errors import RecordUnusable
+from harness.history.writer import redacted
 
 RUN_FILE = "run.json"
 
@@ -72,6 +73,7 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 def write_run(folder: Path, run: RunInfo) -> None:
     """Write `run.json` atomically."""
+    run = msgspec.structs.replace(run, target_url=redacted(run.target_url))
     temporary = folder / f"{RUN_FILE}.{os.getpid()}.new"
     try:
         temporary.write_bytes(msgspec.json.format(msgspec.json.encode(run), indent=2) + b"\n")

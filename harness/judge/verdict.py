@@ -35,7 +35,7 @@ def verdict(
     order = [code, *(ending for ending in Exit if ending != code)]
     reasons = tuple(text for _, text in sorted(endings, key=lambda ending: order.index(ending[0])))
     if code == Exit.OK:
-        reasons = (f"all {len(gates)} gates passed",)
+        reasons = (f"all {len(gates)} gates passed" if len(gates) > 1 else "the only gate passed",)
     unjudged = code in (Exit.UNJUDGED, Exit.STOPPED)
     return Verdict(
         status=Status.PASSED if code == Exit.OK else Status.UNJUDGED if unjudged else Status.FAILED,

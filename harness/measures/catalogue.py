@@ -318,3 +318,18 @@ MEASURES: tuple[Measure[Any], ...] = (
 )
 
 BY_NAME: dict[str, Measure[Any]] = {definition.name: definition for definition in MEASURES}
+
+OUTCOMES: tuple[str, ...] = (ACCEPTED, *(str(outcome) for outcome in Outcome))
+
+OF: dict[str, str] = {
+    **dict.fromkeys(
+        ("creates", "create_ratio", "create_p50", "create_p95", "create_p99", "windows"), "an outcome"
+    ),
+    **dict.fromkeys(
+        ("faults_injected", "faults_verified", "faults_not_verified", "faults_not_held", "recovery_max"),
+        "an experiment",
+    ),
+    "leftovers": "a kind of object, or its owner",
+    "watcher_blind": "a watcher",
+}
+"""What `of` may name, by measure; every other measure takes none."""

@@ -1,7 +1,7 @@
 """`harness sandbox`: start, look at, take hold of and end the embedded reference world.
 
 The command line is all there is to it: the work is the supervisor's. Called by `harness.cli`; a target's `node_access`
-calls `node` and `process`.
+calls `node`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 import click
 
 import harness
-from harness.errors import Exit, HarnessError, InputError
+from harness.errors import Exit, HarnessError, InputError, Unreachable
 from harness.sandbox.manifests import broker_kind
 from harness.sandbox.processes import MARK, end_all, processes_of
 from harness.sandbox.readiness import Part, parts_of
@@ -153,7 +153,7 @@ def _await_ready(name: str, supervisor: subprocess.Popen[bytes], started: float)
     root, shown = sandbox_root(name), set[str]()
     while time.monotonic() - started < UP_WITHIN_S:
         if supervisor.poll() is not None:
-            raise HarnessError(f"the sandbox ended while starting:\n{_tail(root / 'supervisor.log')}")
+            raise Unreachable(f"the sandbox ended while starting:\n{_tail(root / 'supervisor.log')}")
         parts = parts_of(read_sandbox(name)) if (root / "sandbox.json").exists() else []
         for part in parts:
             if part.ready and part.name not in shown:
@@ -163,7 +163,7 @@ def _await_ready(name: str, supervisor: subprocess.Popen[bytes], started: float)
             return read_sandbox(name)
         time.sleep(POLL_S)
     missing = "; ".join(f"{part.name}: {part.seen}" for part in parts if not part.ready)
-    raise HarnessError(f"not ready within {UP_WITHIN_S:g} s ({missing}); logs are in {root / 'logs'}")
+    raise Unreachable(f"not ready within {UP_WITHIN_S:g} s ({missing}); logs are in {root / 'logs'}")
 
 
 def _tail(path: Path, lines: int = 20) -> str:

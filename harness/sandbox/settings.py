@@ -383,7 +383,7 @@ def contradictions(settings: Settings) -> list[str]:
 def _parsed(key: str, text: str, *, has_value: bool) -> Any:
     fields = {field.name: field for field in dataclasses.fields(Settings)}
     if key not in keys():
-        raise SettingsError([f"unknown setting {key!r}: `harness sandbox up --help` lists them"])
+        raise SettingsError([f"unknown setting {key!r}: `harness sandbox up --settings` lists them"])
     if not has_value:
         raise SettingsError([f"setting {key!r} has no value: write {key}=VALUE"])
     default = fields[key].default

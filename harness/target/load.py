@@ -27,9 +27,8 @@ def find_target(name: str | None, beside: Path | None = None) -> Path:
     if wanted.endswith((".yaml", ".yml")) or os.sep in wanted:
         return Path(wanted)
     places = [Path.cwd() / "targets", PACKAGE / "shipped" / "targets", PACKAGE.parent / "targets"]
-    if beside is not None:
-        places[:0] = [beside, beside.parent / "targets"]
-    for place in places:
+    near = [] if beside is None else [beside, beside.parent / "targets"]
+    for place in (*near, *places):
         if (file := place / f"{wanted}.yaml").is_file():
             return file
     known = sorted({file.stem for place in places for file in place.glob("*.yaml")})
@@ -45,7 +44,10 @@ def _variables(raw: Mapping[str, Any]) -> Mapping[str, str]:
     command = raw.get("environment_command")
     if not isinstance(command, str):
         return os.environ
-    argv = shlex.split(command)
+    try:
+        argv = shlex.split(command)
+    except ValueError as error:
+        raise InputError(f"environment_command {command!r} cannot be read: {error}") from error
     if argv and argv[0] == "harness":  # ours: the same installation, whatever PATH says
         argv = [sys.executable, "-m", "harness", *argv[1:]]
     try:
@@ -62,4 +64,8 @@ def _variables(raw: Mapping[str, Any]) -> Mapping[str, str]:
         raise Unreachable(
             f"environment_command {command!r} did not print JSON: {done.stdout[:200]!r}"
         ) from error
+    if not isinstance(printed, dict):
+        raise Unreachable(
+            f"environment_command {command!r} did not print a JSON object: {done.stdout[:200]!r}"
+        )
     return {**os.environ, **{str(key): str(value) for key, value in printed.items()}}

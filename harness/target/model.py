@@ -77,10 +77,18 @@ class Limits(Document):
 
 
 class Hands(Document):
-    """Commands that reach what no API reaches; `{node}`, `{process}` and `{verb}` are filled in."""
+    """Commands that reach what no API reaches; `{node}` and `{verb}` (freeze, thaw, kill, start) are filled in."""
 
     node: str | None = None
-    process: str | None = None
+
+    @field_validator("node")
+    @classmethod
+    def _fills(cls, command: str | None) -> str | None:
+        try:
+            (command or "").format(node="node", verb="freeze")
+        except (KeyError, IndexError, ValueError, AttributeError) as error:
+            raise ValueError("only {node} and {verb} are filled in; double every other brace") from error
+        return command
 
 
 class Target(Document):

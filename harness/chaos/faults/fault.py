@@ -8,11 +8,12 @@ goes through `change`, so that a late request of a dead process loses.
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from harness.chaos.world import Site
 from harness.cluster import Conflict, Missing, Object, Right, uid_of, version_of
-from harness.errors import InjectionFailed
+from harness.errors import InjectionFailed, TargetError
+from harness.target import Target
 
 ENTRY_ANNOTATION = "focus-harness/entry"
 """On an object a fault has changed: the undo entry. Ours is what carries it."""
@@ -178,3 +179,13 @@ def unmark(site: Site, case: Case[A, B], kind: str, name: str, patch: Object) ->
     annotations = {ENTRY_ANNOTATION: None, FENCE_ANNOTATION: case.entry}
     site.world.patch(kind, name, {**patch, "metadata": {"annotations": annotations}})
     site.world.patch(kind, name, {"metadata": {"annotations": {FENCE_ANNOTATION: None}}})
+
+
+def refuse_losses(fault: Fault[Any, Any], target: Target) -> None:
+    """Raise TargetError if the fault destroys something for good that the target file does not accept by name."""
+    lost = [loss for loss in fault.losses if loss.name not in target.accept]
+    if lost and not target.is_sandbox:
+        raise TargetError(
+            f"{fault.kind} destroys for good: {'; '.join(loss.what for loss in lost)}; "
+            f"if that is acceptable here, write `accept: [{', '.join(loss.name for loss in lost)}]` in the target file"
+        )

@@ -331,7 +331,7 @@ def test_a_cluster_that_stops_answering_ends_the_hold_and_is_undone_when_it_is_b
     assert asked < 12
     assert [ending.verified for ending in play.undo()] == [True]
     assert not any(node["spec"].get("unschedulable") for node in world.objects("nodes"))
-    assert play.finish() == Exit.TARGET
+    assert play.finish() == Exit.INJECTION
 
 
 def test_a_node_that_vanished_is_refused_before_and_said_afterwards(

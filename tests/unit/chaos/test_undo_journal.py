@@ -74,7 +74,7 @@ def play(journal: Journal, world: MemoryWorld) -> None:
 
 def undo(journal: Journal, world: MemoryWorld) -> bool:
     endings = replay(
-        [journal], lambda _: Site(world, TARGET, world.hand), "guard", say_nothing, budget_s=1.0, claim=True
+        [journal], lambda _: Site(world, TARGET, world.hand), "guard", say_nothing, budget_s=20.0, claim=True
     )
     return all(ending.verified for ending in endings)
 

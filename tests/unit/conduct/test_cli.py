@@ -31,11 +31,39 @@ def test_a_misspelt_measure_is_code_2_and_the_right_one_is_named(
     assert "did you mean `windows`?" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("of: streaming", "of: streamin", "did you mean `streaming`?"),
+        ("measure: refusals,", "measure: refusals, of: accepted,", "takes no `of`"),
+        ("with: {nodes: all}", "with: {nodez: all}", "did you mean 'nodes'?"),
+        ("experiment: kill-mongo", "experiment: kill-mango", "'kill-mango' is nowhere to be found"),
+        ('"${beyond}"', '"${dozen}"', "declare dozen under `variables:`"),
+    ],
+)
+def test_a_name_that_means_nothing_is_code_2_with_its_line(
+    old: str, new: str, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = Path(TOUR).read_text().replace(old, new, 1).replace("refuses: true", "refuses: false")
+    (tmp_path / "bad.yaml").write_text(text)
+    assert new in text
+    assert cli.ending(["check", str(tmp_path / "bad.yaml")]) == Exit.USAGE
+    said = capsys.readouterr().err
+    assert told in said
+    assert f"bad.yaml:{text[: text.index(new)].count(chr(10)) + 1}:" in said
+
+
+def test_a_reader_that_goes_away_is_not_a_success_and_not_1() -> None:
+    script = f"{sys.executable} -m harness schema campaign | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, check=False, cwd=ROOT)
+    assert done.returncode == Exit.STOPPED
+
+
 def test_the_tour_is_a_fine_campaign(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.ending(["check", TOUR, "--explain"]) == Exit.OK
     told = capsys.readouterr().out
     assert "cordon-worker" in told
-    assert "the history is complete (always)" in told
+    assert "the record is complete (always)" in told
 
 
 @pytest.mark.parametrize("of", ["campaign", "target", "verdict"])

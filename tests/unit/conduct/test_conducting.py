@@ -29,8 +29,18 @@ def test_every_run_gets_a_folder_of_its_own_and_latest_points_at_the_newest(tmp_
 def test_a_folder_with_something_in_it_is_not_taken(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine.txt").write_text("keep")
-    with pytest.raises(InputError, match="not empty"):
+    with pytest.raises(InputError, match="not an empty folder"):
         make_run_folder(tmp_path, "tour", tmp_path / "out")
+
+
+def test_a_file_is_no_folder_and_a_real_folder_named_latest_does_no_harm(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(InputError, match="not an empty folder"):
+        make_run_folder(tmp_path, "tour", tmp_path / "file")
+    (tmp_path / "latest").mkdir()
+    (tmp_path / "latest" / "kept").write_text("mine")
+    assert make_run_folder(tmp_path, "tour").path.is_dir()
+    assert (tmp_path / "latest" / "kept").exists()
 
 
 def test_a_run_is_found_by_folder_by_id_and_as_latest(tmp_path: Path) -> None:

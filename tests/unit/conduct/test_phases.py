@@ -25,6 +25,9 @@ CAMPAIGN = Campaign.model_validate(
 )
 
 
+WRITERS = {"quake": "chaos-1", "flood": "chaos-2"}
+
+
 def fault(experiment: str, step: FaultStep) -> FaultChanged:
     return FaultChanged(at_ns=0, entry=f"{experiment}-1", fault=experiment, experiment=experiment, step=step)
 
@@ -36,7 +39,7 @@ def played(folder: Path, heard: dict[int, FaultChanged]) -> list[tuple[int, str,
     phases = Phases(plan(CAMPAIGN), board, writer, clock)
     for second in range(45):
         if second in heard:
-            board.absorb(heard[second])
+            board.absorb(heard[second], WRITERS[heard[second].experiment])
         phases.tick(100 * SECOND_NS)
         clock.advance(SECOND_NS)
     phases.drain()
@@ -85,3 +88,33 @@ def test_drain_is_the_last_phase(tmp_path: Path) -> None:
     (only,) = read_history(tmp_path).events
     assert isinstance(only.event, PhaseChanged)
     assert only.event.phase is Phase.DRAIN
+
+
+def test_one_experiment_twice_on_the_timeline_has_two_lives(tmp_path: Path) -> None:
+    twice = CAMPAIGN.model_dump(by_alias=True)
+    twice["timeline"] = [
+        {**step.model_dump(by_alias=True), "experiment": "quake"} for step in CAMPAIGN.timeline
+    ]
+    spans = ("warm_up", "duration", "recover", "drain")
+    twice |= {key: f"{twice[key]}s" for key in spans}
+    for step in twice["timeline"]:
+        step |= {"at": f"{step['at']}s", "hold": f"{step['hold']}s"}
+    twice["load"] = {"stages": [{"at": 0, "open_windows": 1}], "hold": {"min": "1s", "max": "1s"}}
+    clock, board = ManualClock(), FaultBoard()
+    writer = HistoryWriter(tmp_path, "conductor")
+    phases = Phases(plan(Campaign.model_validate(twice)), board, writer, clock)
+    heard = {6: ("a", FaultStep.INJECTED, "chaos-1"), 11: ("a", FaultStep.VERIFIED, "chaos-1"),
+             22: ("b", FaultStep.INJECTED, "chaos-2"), 27: ("b", FaultStep.VERIFIED, "guard")}  # fmt: skip
+    board.absorb(
+        FaultChanged(at_ns=0, entry="b", fault="q", experiment="quake", step=FaultStep.OPENED), "chaos-2"
+    )
+    for second in range(35):
+        if second in heard:
+            entry, step, by = heard[second]
+            board.absorb(FaultChanged(at_ns=0, entry=entry, fault="q", experiment="quake", step=step), by)
+        phases.tick(0)
+        clock.advance(SECOND_NS)
+    writer.close()
+    changes = [r.event for r in read_history(tmp_path).events if isinstance(r.event, PhaseChanged)]
+    second_life = [(e.at_ns // SECOND_NS, str(e.phase)) for e in changes if e.at_ns >= 20 * SECOND_NS]
+    assert second_life == [(20, "inject"), (22, "hold"), (25, "undo"), (27, "recover"), (32, "baseline")]

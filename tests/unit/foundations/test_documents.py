@@ -176,3 +176,22 @@ def test_an_unknown_target_names_the_known_ones(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.chdir(ROOT)
     with pytest.raises(InputError, match="sandbox"):
         find_target("nowhere")
+
+
+def test_hands_that_could_not_be_filled_in_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "here.yaml"
+    file.write_text(
+        TARGET.replace("${FOCUS_URL}", "http://h") + "hands: {node: \"ssh {node} awk '{print}'\"}\n"
+    )
+    with pytest.raises(FileProblems, match="double every other brace"):
+        load_target(file)
+
+
+@pytest.mark.parametrize(("command", "error"), [("'echo \"'", InputError), ("echo [1]", Unreachable)])
+def test_a_variables_command_that_makes_no_sense_is_said(
+    command: str, error: type[Exception], tmp_path: Path
+) -> None:
+    file = tmp_path / "here.yaml"
+    file.write_text(TARGET + f"environment_command: {command}\n")
+    with pytest.raises(error, match="environment_command"):
+        load_target(file)

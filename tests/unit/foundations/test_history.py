@@ -260,3 +260,12 @@ def test_run_json_survives_writing_and_reading(tmp_path: Path) -> None:
     assert read_run(tmp_path) == run
     with pytest.raises(RecordUnusable, match="not the folder of a run"):
         read_run(tmp_path / "elsewhere")
+
+
+def test_credentials_in_a_target_s_url_never_reach_run_json(tmp_path: Path) -> None:
+    run = RunInfo(
+        run_id="r", harness_version="0", campaign="c", plan_hash="h", seed=1, target="t",
+        target_url="https://me:secret@host/focus-server", wall_start="now",
+    )  # fmt: skip
+    write_run(tmp_path, run)
+    assert read_run(tmp_path).target_url == "https://me:***@host/focus-server"
