@@ -7,7 +7,6 @@ import hashlib
 from dataclasses import dataclass
 
 from harness.campaign.model import Campaign, Gate
-from harness.history.events import Phase
 
 UNDO_BOUND_S = 60.0
 """Replay of the undo journal gives up after this long and says what is left."""
@@ -38,20 +37,6 @@ class Plan:
     duration_s: float
     longest_s: float
     digest: str
-
-    def phase_at(self, t_s: float) -> tuple[Phase, str]:
-        """Return the planned phase at `t_s`, and the experiment it belongs to; undoing counts until it is seen to be done."""
-        if t_s >= self.duration_s:
-            return Phase.DRAIN, ""
-        if t_s < self.campaign.warm_up:
-            return Phase.WARM_UP, ""
-        holding = [moment for moment in self.moments if moment.inject_s <= t_s < moment.undo_s]
-        if holding:
-            return Phase.HOLD, max(holding, key=lambda moment: moment.inject_s).experiment
-        recovering = [moment for moment in self.moments if moment.undo_s <= t_s < moment.recovered_s]
-        if recovering:
-            return Phase.RECOVER, max(recovering, key=lambda moment: moment.undo_s).experiment
-        return Phase.BASELINE, ""
 
 
 def plan(campaign: Campaign) -> Plan:

@@ -118,14 +118,6 @@ def refuse_if_in_use(cluster: "Cluster") -> None:
         _refuse_if_alive(cluster, current, holder_of_this_process())
 
 
-def lease_holder(cluster: "Cluster") -> tuple[str, str] | None:
-    """Return holder and run id of the lock, or None if nobody holds it (alive or not)."""
-    found = cluster.find("leases", LEASE_NAME, cluster.harness_namespace)
-    if found is None or not found["spec"].get("holderIdentity"):
-        return None
-    return str(found["spec"]["holderIdentity"]), annotations_of(found).get(RUN_ANNOTATION, "")
-
-
 def _refuse_if_alive(cluster: "Cluster", current: Object, holder: str) -> None:
     other = current["spec"].get("holderIdentity")
     if not other or other == holder or is_dead_here(str(other)):

@@ -90,13 +90,6 @@ class Session:
 
     # --- for Locust -----------------------------------------------------------------------------
 
-    def guarded(self, job: Callable[[], None]) -> None:
-        """Do `job`; its failure is ours to report, because Locust would only log it."""
-        try:
-            job()
-        except Exception as error:
-            self.failed(error)
-
     def failed(self, error: BaseException) -> None:
         """Note our own failure in the history, set the exit code, end the load."""
         self._endings.append(error.code if isinstance(error, HarnessError) else Exit.INTERNAL)

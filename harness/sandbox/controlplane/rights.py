@@ -17,7 +17,6 @@ GROUP = "rbac.authorization.k8s.io"
 SHELVES = tuple(
     f"{kind}.{GROUP}" for kind in ("roles", "clusterroles", "rolebindings", "clusterrolebindings")
 )
-ANY = frozenset({"*"})
 
 
 @dataclass(frozen=True)
