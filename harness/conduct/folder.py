@@ -1,6 +1,6 @@
 """The folder of a run: where its record lies, made once, never reused.
 
-reports/<run id>/run.json  history/  undo.jsonl  verdict.json  report.html  logs/
+reports/<run id>/run.json  history/  verdict.json  report.html  undo/  logs/
 reports/latest -> <run id>
 """
 

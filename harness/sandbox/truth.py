@@ -19,7 +19,7 @@ from typing import Any, TextIO
 
 
 class Cause(StrEnum):
-    """Why a create is refused, in the order in which the seed's flow meets them."""
+    """Why a create is refused, in the order of precedence: the first that held is the primary one."""
 
     FOCUS_SERVER = "focus_server_down"
     KUBERNETES_API = "kubernetes_unreachable"
