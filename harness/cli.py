@@ -240,7 +240,11 @@ def ending(arguments: list[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         click.echo("harness: stopped", err=True)
         return int(Exit.STOPPED)
-    except (SystemExit, BrokenPipeError):  # the reader of our output went away; click would end with 1
+    except (
+        SystemExit
+    ) as end:  # a command's own ending; click's 1 means that the reader of our output went away
+        return int(Exit.STOPPED if end.code == 1 else end.code or Exit.OK)
+    except BrokenPipeError:
         return int(Exit.STOPPED)
     except Exception as error:
         return internal(error)

@@ -147,3 +147,12 @@ def test_a_setting_no_sandbox_has_is_code_2_before_anything_starts(
     assert cli.ending(arguments) == Exit.USAGE
     assert "colour" in capfd.readouterr().err
     assert not (tmp_path / "reports").exists()
+
+
+@pytest.mark.parametrize(("own", "code"), [(10, 10), (None, 0), (1, Exit.STOPPED)])
+def test_a_command_s_own_ending_is_kept(own: int | None, code: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def leaving(**_: object) -> int:
+        raise SystemExit(own)
+
+    monkeypatch.setattr(cli.cli, "main", leaving)
+    assert cli.ending([]) == code
