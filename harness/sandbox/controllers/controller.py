@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable
 
 from harness.sandbox.api import Api, ApiStatus, Obj
@@ -19,7 +20,7 @@ log = logging.getLogger(__name__)
 FIRST_RETRY_S, LAST_RETRY_S = 0.02, 5.0
 
 
-class Controller:
+class Controller(ABC):
     """Reconciles keys; subclasses say how and what wakes them."""
 
     name = "controller"
@@ -67,9 +68,9 @@ class Controller:
 
         self.world.informer(resource).on_event(on_event)
 
+    @abstractmethod
     async def reconcile(self, key: Key) -> None:
         """Make the world as the object of this key says."""
-        raise NotImplementedError(self.name)
 
     async def run(self) -> None:
         """Reconcile what was woken, for ever."""
