@@ -17,6 +17,7 @@ import click
 import harness
 from harness.errors import Exit, HarnessError, InputError, gravest
 
+CHAOS_COMMANDS = ("halt", "reverter")
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
 
@@ -27,11 +28,16 @@ class Verbs(click.Group):
         """Return the command `cmd_name`."""
         if cmd_name == "sandbox":
             return _sandbox()
+        if cmd_name in CHAOS_COMMANDS:
+            from harness.chaos import command  # noqa: PLC0415  (heavy; only when asked for)
+
+            found: click.Command = {"halt": command.halt_command, "reverter": command.reverter}[cmd_name]
+            return found
         return super().get_command(ctx, cmd_name)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of all commands."""
-        return sorted([*super().list_commands(ctx), "sandbox"])
+        return sorted([*super().list_commands(ctx), "sandbox", *CHAOS_COMMANDS])
 
 
 def _sandbox() -> click.Command:
@@ -60,6 +66,17 @@ def _pairs(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]
             raise click.BadParameter(f"{value!r} is not of the form key=value")
         pairs[key] = text
     return pairs
+
+
+def _duration(_ctx: click.Context, _param: click.Parameter, text: str | None) -> float:
+    from harness.documents import duration_s  # noqa: PLC0415
+
+    if text is None:
+        return 0.0
+    try:
+        return duration_s(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
 
 
 def _campaign(_ctx: click.Context, _param: click.Parameter, name: str) -> Path:
@@ -123,7 +140,20 @@ REPORTS = click.option(
     callback=_pairs,
     help="Setting of that sandbox (mode=field, profile=production, ...).",
 )
-@click.option("--dry-run", is_flag=True, help="Print what would be done; touch nothing.")
+@click.option(
+    "--wait-lock",
+    metavar="TIME",
+    callback=_duration,
+    help="Wait up to this long (such as 20m) for another run on the target to end [default: exit 9 at once].",
+)
+@click.option(
+    "--guard-only",
+    is_flag=True,
+    help="Play without the reverter in the cluster; recorded, and said on top of the report.",
+)
+@click.option(
+    "--dry-run", is_flag=True, help="Print what would be done, with every object and call; change nothing."
+)
 def run(
     campaign: Path,
     target: str | None,
@@ -134,16 +164,28 @@ def run(
     metrics_port: int,
     own_sandbox: bool,
     sandbox_options: dict[str, str],
+    wait_lock: float,
+    guard_only: bool,
     dry_run: bool,
 ) -> int:
     """Play CAMPAIGN on a target and judge it."""
-    from harness.conduct.explain import duration, explain  # noqa: PLC0415  (heavy; `--help` is instant without)
+    from harness.conduct.explain import calls, duration, explain  # noqa: PLC0415  (heavy; `--help` is instant without)
     from harness.conduct.orders import Order, check_campaign, prepare  # noqa: PLC0415
     from harness.conduct.rehearsal import sandbox_of_its_own  # noqa: PLC0415
 
     if own_sandbox and target not in {None, "sandbox"}:
         raise click.UsageError("--sandbox starts a target of its own; leave --target out")
-    order = Order(campaign, target, overrides, labels, out, reports, metrics_port)
+    order = Order(
+        campaign,
+        target,
+        overrides,
+        labels,
+        out,
+        reports,
+        metrics_port,
+        wait_lock_s=wait_lock,
+        guard_only=guard_only,
+    )
     if dry_run:
         if own_sandbox:
             planned, experiments = check_campaign(campaign, overrides)
@@ -151,6 +193,8 @@ def run(
         else:
             prepared = prepare(order)
             click.echo("\n".join(explain(prepared.plan, prepared.experiments, prepared.target)))
+            for line in calls(prepared.plan, prepared.experiments, prepared.target):
+                click.echo(line)
         return Exit.OK
     from harness.conduct.run import play  # noqa: PLC0415
 
@@ -210,13 +254,20 @@ def schema(of: str) -> None:
 @cli.command()
 @click.argument("run_name", metavar="[RUN]", required=False)
 @click.option("--target", metavar="NAME", help="Only what was injected into this target.")
+@click.option(
+    "--sweep",
+    is_flag=True,
+    help="Read no journal and no entry: take back whatever carries a fault's mark on the target and belongs to no live run.",
+)
 @REPORTS
-def undo(run_name: str | None, target: str | None, reports: Path) -> int:
+def undo(run_name: str | None, target: str | None, sweep: bool, reports: Path) -> int:
     """Undo every fault that is still open: of RUN, of a target, or of every journal known on this machine."""
     from harness.chaos import undo_command  # noqa: PLC0415
     from harness.conduct.folder import find_run  # noqa: PLC0415
 
-    return int(undo_command(find_run(run_name, reports) if run_name else None, target))
+    if sweep and run_name:
+        raise click.UsageError("--sweep reads no run; leave RUN out")
+    return int(undo_command(find_run(run_name, reports) if run_name else None, target, sweep=sweep))
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -89,3 +89,9 @@ def seconds(instant_or_span_ns: int) -> float:
 def nanoseconds(span_s: float) -> int:
     """Convert seconds to whole nanoseconds."""
     return round(span_s * SECOND_NS)
+
+
+def boot_seconds() -> float:
+    """Return seconds of a clock that goes on while the machine sleeps, where there is one (the monotonic clock elsewhere)."""
+    boot = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.monotonic() if boot is None else time.clock_gettime(boot)

@@ -58,24 +58,28 @@ def read_document(
     variables: Mapping[str, str] | Callable[[Mapping[str, Any]], Mapping[str, str]],
     change: Callable[[dict[str, Any]], None] | None = None,
     hint: str = "set the environment variable {name}",
+    below: Mapping[str, Mapping[str, str]] | None = None,
 ) -> D:
     """Read `file` as a `model`; raise `FileProblems` with every problem in it.
 
     `variables` fill `${NAME}`; given as a function it is called with the raw mapping first (a file may say where its
     variables come from). `change` may alter the raw mapping (overrides from a command line) before it is checked. `hint` says how to set a variable.
+    `below` gives further variables for what stands below one key of the file, and for nothing else.
     """
     raw, lines = _parse(file)
     if change is not None:
         change(raw)
     values = variables(raw) if callable(variables) else variables
     problems: list[Problem] = []
-    filled = _fill(
-        raw,
-        values,
-        (),
-        lambda path, text: problems.append(Problem(str(file), _line(lines, path), text)),
-        hint,
-    )
+
+    def missing(path: tuple[str | int, ...], text: str) -> None:
+        problems.append(Problem(str(file), _line(lines, path), text))
+
+    more = below or {}
+    filled = {
+        key: _fill(value, {**more.get(key, {}), **values}, (key,), missing, hint)
+        for key, value in raw.items()
+    }
     try:
         document = model.model_validate(filled)
     except ValidationError as error:
@@ -190,10 +194,10 @@ def _inside(path: tuple[str | int, ...], parent: tuple[str | int, ...]) -> bool:
 
 def _problem(file: Path, lines: Lines, item: Any, model: type[BaseModel]) -> Problem:
     location: tuple[str | int, ...] = tuple(item["loc"])
-    path = location
-    while path and path not in lines:  # pydantic adds names of union members to the path
-        path = path[:-1]
-    where = ".".join(str(part) for part in location) or "the file"
+    path: tuple[str | int, ...] = ()
+    for part in location:  # pydantic adds names of union members to the path; ours stand in brackets
+        path = (*path, part) if (*path, part) in lines else path
+    where = ".".join(str(part) for part in location if not str(part).startswith("(")) or "the file"
     text = str(item["msg"]).removeprefix("Value error, ")
     if item["type"] == "extra_forbidden":
         known = sorted(_keys(model))

@@ -5,6 +5,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from harness.campaign.conditions import StopCondition
 from harness.documents import Document, Seconds
 from harness.history.events import Phase
 
@@ -120,7 +121,7 @@ class Gate(Document):
 
 
 class Campaign(Document):
-    """Load, a timeline of experiments, and gates. It names no host."""
+    """Load, a timeline of experiments, gates and stop conditions. It names no host, but what `stop_when` asks."""
 
     schema_: Literal[1] = Field(alias="schema")
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
@@ -137,6 +138,15 @@ class Campaign(Document):
     load: Load
     timeline: tuple[Step, ...] = ()
     gates: tuple[Gate, ...] = ()
+    stop_when: tuple[StopCondition, ...] = ()
+
+    @field_validator("stop_when")
+    @classmethod
+    def _told_apart(cls, conditions: tuple[StopCondition, ...]) -> tuple[StopCondition, ...]:
+        names = [condition.name for condition in conditions]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"two conditions are called {twice[0]!r}; events and reasons tell them by name")
+        return conditions
 
     @model_validator(mode="after")
     def _fits(self) -> "Campaign":

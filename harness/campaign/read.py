@@ -1,8 +1,11 @@
 """Read a campaign file with its variables and the command line's overrides filled in.
 
-The only module of this room that opens a file, and it opens just the one it is given.
+A campaign is the same everywhere, so it takes nothing from the environment, except below `stop_when`: the addresses and
+credentials of whoever is asked there belong to the place. The only module of this room that opens a file, and it opens just
+the one it is given.
 """
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -33,7 +36,14 @@ def read_campaign(file: Path, overrides: Mapping[str, str] | None = None) -> Cam
         for path, value in by_path.items():
             _put(raw, path, value, file)
 
-    return read_document(file, Campaign, variables, change, hint="declare {name} under `variables:`")
+    return read_document(
+        file,
+        Campaign,
+        variables,
+        change,
+        hint="declare {name} under `variables:` (or, below `stop_when` only, set it in the environment)",
+        below={"stop_when": os.environ},
+    )
 
 
 def _text(value: object) -> str:

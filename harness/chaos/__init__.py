@@ -4,8 +4,25 @@ The only package that knows Chaos Toolkit. The conductor starts `python -m harne
 `chaos run experiments/X.yaml` works alone. Nothing is injected whose undo is not on disk and in the cluster first.
 """
 
-from harness.chaos.preflight import check_settings, preflight, rehearse
+from harness.chaos.alive import Alive
+from harness.chaos.deployment import require_reverter
+from harness.chaos.dry import calls_of
+from harness.chaos.faults import BLINDING_FAULTS
+from harness.chaos.preflight import check_settings, fighters, preflight, rehearse, unverified_actions
 from harness.chaos.undo import undo_command
-from harness.chaos.ward import Guard
+from harness.chaos.ward import Guard, undo_folder
 
-__all__ = ["Guard", "check_settings", "preflight", "rehearse", "undo_command"]
+__all__ = [
+    "BLINDING_FAULTS",
+    "Alive",
+    "Guard",
+    "calls_of",
+    "check_settings",
+    "fighters",
+    "preflight",
+    "rehearse",
+    "require_reverter",
+    "undo_command",
+    "undo_folder",
+    "unverified_actions",
+]

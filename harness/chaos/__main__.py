@@ -19,9 +19,11 @@ from chaoslib.exceptions import ChaosException
 from chaoslib.experiment import ensure_experiment_is_valid, run_experiment
 
 from harness.chaos.actions import use_play
+from harness.chaos.alive import Alive, sign_of
 from harness.chaos.journal import Journal, new_header
 from harness.chaos.play import Play
 from harness.chaos.registry import register
+from harness.chaos.signals import hear
 from harness.chaos.story import Story, read_story, variables
 from harness.chaos.ward import undo_folder
 from harness.chaos.world import Site, freeze
@@ -35,6 +37,8 @@ from harness.target import Target, find_target, load_target
 
 LIFELINE_VARIABLE = "HARNESS_LIFELINE_FD"
 STEADY_STATE_LEAD_S = 2.0
+CONDUCTOR = "conductor"
+"""The conductor's name among the signs of life."""
 SETTINGS = {"runtime": {"rollbacks": {"strategy": "always"}}}
 
 
@@ -58,6 +62,7 @@ def main(arguments: list[str]) -> int:
         play.stop_now(signal.Signals(number).name)
 
     signal.signal(signal.SIGTERM, told)
+    hear((signal.SIGTERM,), play.stop_now)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C is the conductor's business
     _follow_lifeline(play)
     use_play(play)
@@ -122,7 +127,9 @@ def _play(
     clock: SystemClock,
     history: HistoryWriter,
 ) -> Play:
-    site = Site(connect(target), target)
+    cluster = connect(target)
+    cluster.be_brisk()
+    site = Site(cluster, target)
     header = new_header(given.run.name, given.writer, freeze(target), clock.start_ns)
     journal = Journal.create(undo_folder(given.run) / f"{given.writer}.jsonl", header)
     register(journal)
@@ -135,7 +142,15 @@ def _play(
         experiment=story.name,
         at_ns=given.at_ns,
         hold_s=given.hold,
+        alive=Alive(undo_folder(given.run), given.writer),
+        trouble=lambda: _conductor(given.run),
     )
+
+
+def _conductor(run: Path) -> str:
+    """Return what is wrong with the conductor that started this process: its end is heard by the lifeline, a hang is seen here."""
+    sign = sign_of(undo_folder(run), CONDUCTOR)
+    return sign.trouble if sign is not None else ""
 
 
 def _follow_lifeline(play: Play) -> None:

@@ -39,16 +39,9 @@ def cordon_worker(nodes: str = "1", hold_s: float = 30.0) -> str:
     return _begin("cordon-worker", hold_s, nodes=str(nodes))
 
 
-def kill_mongo(repeat: bool = True, hold_s: float = 30.0) -> str:
-    """Kill MongoDB's pod without grace, with `repeat` its successors too while held."""
-    return _begin("kill-mongo", hold_s, repeat=repeat)
-
-
-def saturate_gpu(
-    fill: str = "100%", leave: int | str | None = None, image: str = "", hold_s: float = 30.0
-) -> str:
-    """Hold `fill` percent of the free GPU shares with idle pods, or all but `leave`."""
-    return _begin("saturate-gpu", hold_s, fill=str(fill), leave=leave, image=image)
+def drain_worker(nodes: str = "1", hold_s: float = 60.0) -> str:
+    """Cordon workers and evict their pods, as far as disruption budgets allow."""
+    return _begin("drain-worker", hold_s, nodes=str(nodes))
 
 
 def worker_not_ready(nodes: str = "1", hold_s: float = 90.0) -> str:
@@ -56,9 +49,43 @@ def worker_not_ready(nodes: str = "1", hold_s: float = 90.0) -> str:
     return _begin("worker-not-ready", hold_s, nodes=str(nodes))
 
 
+def worker_crash(nodes: str = "1", hold_s: float = 90.0) -> str:
+    """Kill workers with everything that runs on them."""
+    return _begin("worker-crash", hold_s, nodes=str(nodes))
+
+
+def kill_mongo(repeat: bool = True, hold_s: float = 30.0) -> str:
+    """Kill MongoDB's pod without grace, with `repeat` its successors too while held."""
+    return _begin("kill-mongo", hold_s, repeat=repeat)
+
+
 def mongo_outage(hold_s: float = 30.0) -> str:
     """Scale MongoDB to nothing."""
     return _begin("mongo-outage", hold_s)
+
+
+def mongo_stall(hold_s: float = 30.0) -> str:
+    """Drop everything sent to MongoDB: it runs and answers nothing."""
+    return _begin("mongo-stall", hold_s)
+
+
+def mongo_slow(delay_ms: int = 200, hold_s: float = 30.0) -> str:
+    """Make everything to and from MongoDB `delay_ms` later each way."""
+    return _begin("mongo-slow", hold_s, delay_ms=delay_ms)
+
+
+def saturate_gpu(
+    fill: str = "100%",
+    leave: int | str | None = None,
+    nodes: str = "all",
+    image: str = "",
+    load: str = "",
+    hold_s: float = 30.0,
+) -> str:
+    """Hold `fill` percent of the free GPU shares of `nodes`, or all but `leave`; `image` and `load` may burn them."""
+    return _begin(
+        "saturate-gpu", hold_s, fill=str(fill), leave=leave, nodes=str(nodes), image=image, load=load
+    )
 
 
 def kill_focus_server(repeat: bool = True, hold_s: float = 20.0) -> str:
@@ -69,6 +96,81 @@ def kill_focus_server(repeat: bool = True, hold_s: float = 20.0) -> str:
 def focus_server_outage(hold_s: float = 30.0) -> str:
     """Scale Focus Server to nothing."""
     return _begin("focus-server-outage", hold_s)
+
+
+def focus_server_crash_loop(hold_s: float = 30.0) -> str:
+    """Make Focus Server crash as soon as it starts."""
+    return _begin("focus-server-crash-loop", hold_s)
+
+
+def focus_restart_without_mongo(hold_s: float = 45.0) -> str:
+    """Start Focus Server anew while MongoDB is away."""
+    return _begin("focus-restart-without-mongo", hold_s)
+
+
+def revoke_kubernetes_access(hold_s: float = 30.0) -> str:
+    """Take the rights of Focus Server's service account away."""
+    return _begin("revoke-kubernetes-access", hold_s)
+
+
+def exhaust_pod_ips(nodes: str = "all", image: str = "", hold_s: float = 60.0) -> str:
+    """Take the pod addresses of workers, until new pods get none."""
+    return _begin("exhaust-pod-ips", hold_s, nodes=str(nodes), image=image)
+
+
+def api_server_slow(delay: str = "1500ms", hold_s: float = 30.0) -> str:
+    """Delay every answer of the API server."""
+    return _begin("api-server-slow", hold_s, delay=delay)
+
+
+def api_server_down(hold_s: float = 20.0) -> str:
+    """Take the API server away."""
+    return _begin("api-server-down", hold_s)
+
+
+def fill_windows(windows: int | str = "50%", hold_s: float = 60.0) -> str:
+    """Open a number of windows, or a percentage of MaxWindows, and hold them without reading."""
+    return _begin("fill-windows", hold_s, windows=str(windows))
+
+
+def kill_streams(share: str = "50%", hold_s: float = 15.0) -> str:
+    """Kill a share of the running stream pods, once."""
+    return _begin("kill-streams", hold_s, share=str(share))
+
+
+def slow_network(nodes: str = "all", delay: str = "200ms", hold_s: float = 30.0) -> str:
+    """Make what passes between clients and streams later by `delay` each way."""
+    return _begin("slow-network", hold_s, nodes=str(nodes), delay=delay)
+
+
+def drop_network(nodes: str = "all", hold_s: float = 15.0) -> str:
+    """Drop everything between clients and streams."""
+    return _begin("drop-network", hold_s, nodes=str(nodes))
+
+
+def rabbitmq_outage(hold_s: float = 30.0) -> str:
+    """Scale RabbitMQ to nothing."""
+    return _begin("rabbitmq-outage", hold_s)
+
+
+def starve_feed(hold_s: float = 30.0) -> str:
+    """Scale the player to nothing: the live feed dries up."""
+    return _begin("starve-feed", hold_s)
+
+
+def waiting_for_fibre(hold_s: float = 45.0) -> str:
+    """Start Focus Server anew while nobody feeds it."""
+    return _begin("waiting-for-fibre", hold_s)
+
+
+def block_cleanup(hold_s: float = 60.0) -> str:
+    """Take the rights of the cleanup jobs' service account away."""
+    return _begin("block-cleanup", hold_s)
+
+
+def inject(fault: str, hold_s: float = 30.0, arguments: dict[str, Any] | None = None) -> str:
+    """Inject any fault by its kind: for faults from outside, which the target file names under `faults`."""
+    return _begin(fault, hold_s, **(arguments or {}))
 
 
 def hold(hold_s: float = 30.0) -> str:
@@ -89,10 +191,9 @@ def undo() -> list[str]:
 
 
 def _begin(kind: str, hold_s: float, **given: Any) -> str:
-    fault = fault_named(kind)
-    arguments = arguments_of(fault, given)
     with _patiently() as play:
-        return play.begin(fault, arguments, float(hold_s)).entry.id
+        fault = fault_named(kind, play.site.target.faults)
+        return play.begin(fault, arguments_of(fault, given), float(hold_s)).entry.id
 
 
 @contextmanager

@@ -7,17 +7,20 @@ Called by the first action under plain `chaos run`, where nobody has prepared an
 import atexit
 import os
 import platform
+import signal
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from harness import __version__
+from harness.chaos.alive import Alive
 from harness.chaos.faults import Fault
 from harness.chaos.journal import Journal, new_header
 from harness.chaos.play import Play
 from harness.chaos.preflight import preflight_faults
 from harness.chaos.registry import register
+from harness.chaos.signals import hear
 from harness.chaos.ward import Guard, undo_folder
 from harness.chaos.world import Site, freeze
 from harness.clock import SystemClock
@@ -35,6 +38,7 @@ def play_alone() -> Play:
     """Prepare everything and return the play; raises with nothing injected."""
     target = load_target(find_target(None))
     cluster = connect(target)
+    cluster.be_brisk()
     site = Site(cluster, target)
     clock = SystemClock.start()
     now = datetime.now(UTC)
@@ -46,7 +50,9 @@ def play_alone() -> Play:
         header = new_header(run_id, WRITER, freeze(target), clock.start_ns)
         journal = Journal.create(undo_folder(run) / f"{WRITER}.jsonl", header)
         register(journal)
-        guard = Guard.start(run, target, clock)
+        alive = Alive(undo_folder(run), WRITER)
+        guard = Guard.start(run, target, clock, ward=WRITER)
+        alive.beat()
     except BaseException:
         lease.release()
         raise
@@ -62,9 +68,11 @@ def play_alone() -> Play:
         clock=clock,
         experiment="alone",
         lease=lease,
-        guard_alive=guard.alive,
+        alive=alive,
+        trouble=lambda: guard.trouble,
         before_first=before_first,
     )
+    hear((signal.SIGTERM, signal.SIGINT), play.stop_now)
     info = RunInfo(
         run_id=run_id,
         harness_version=__version__,

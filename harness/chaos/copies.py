@@ -13,12 +13,13 @@ from harness.cluster import Conflict, Missing, Object, name_of, uid_of
 from harness.cluster.kinds import labels_of
 
 COPY_SELECTOR = f"{MANAGED_SELECTOR},{ENTRY_LABEL}"
+COPY_PREFIX = "undo-"
 RUN_LABEL = "focus-harness/run"
 
 
 def copy_name(entry_id: str) -> str:
     """Return the name of an entry's ConfigMap."""
-    return f"undo-{entry_id}"
+    return f"{COPY_PREFIX}{entry_id}"
 
 
 def write_copy(site: Site, header: Header, entry: Entry, mend: str) -> str:
@@ -33,6 +34,7 @@ def write_copy(site: Site, header: Header, entry: Entry, mend: str) -> str:
             "fault": entry.fault,
             "victims": entry.what,
             "run": header.run_id,
+            "operator": header.operator,
             "ends-latest": entry.expires_wall,
             "undo": f"harness undo --target {site.target.name}, or by hand: {mend}",
             "header": msgspec.json.encode(header).decode(),
@@ -40,6 +42,11 @@ def write_copy(site: Site, header: Header, entry: Entry, mend: str) -> str:
         },
     }
     return uid_of(site.world.create("configmaps", body, site.kubernetes.harness_namespace))
+
+
+def is_written(site: Site, entry_id: str) -> bool:
+    """Say whether the entry still stands in the cluster; if not, somebody has undone it."""
+    return site.world.find("configmaps", copy_name(entry_id), site.kubernetes.harness_namespace) is not None
 
 
 def remove_copy(site: Site, entry_id: str) -> None:

@@ -1,7 +1,7 @@
 """The guard process: undoes open faults when the process it watches over dies or hangs, or when `max_hold` passes.
 
-Started by `harness.chaos.ward.Guard`, as `python -m harness.chaos.guard`, in a session of its own. It reads the run's journals,
-never a campaign; it injects nothing. It ends when its ward releases it, or, after the ward's death, when it has tried to
+Started by `harness.chaos.ward.Guard`, as `python -m harness.chaos.guard`, in a session of its own. It reads the run's journals and
+the signs of life beside them, never a campaign; it injects nothing. It ends when its ward releases it, or, after the ward's death, when it has tried to
 undo everything. SIGINT and SIGHUP do not concern it; SIGTERM makes it undo at once.
 """
 
@@ -17,10 +17,12 @@ from types import FrameType
 
 import msgspec
 
+from harness.chaos.alive import Alive, sign_of
+from harness.chaos.faults import faults_outside
 from harness.chaos.journal import Entry, Journal, Progress
 from harness.chaos.registry import forget_if_closed
 from harness.chaos.replay import Ending, replay
-from harness.chaos.ward import BEAT, RELEASE, TARGET_FILE, undo_folder
+from harness.chaos.ward import GUARD, RELEASE, TARGET_FILE, undo_folder
 from harness.chaos.world import Site, thaw
 from harness.clock import SystemClock
 from harness.cluster import connect, is_dead_here
@@ -35,37 +37,39 @@ LOOK_S = 0.25
 class GuardProcess:
     """Watches one ward."""
 
-    def __init__(
-        self, run: Path, clock: SystemClock, heartbeat_s: float | None, live: LiveSender | None
-    ) -> None:
+    def __init__(self, run: Path, clock: SystemClock, ward: str, live: LiveSender | None) -> None:
         self._folder = undo_folder(run)
         self._clock = clock
-        self._heartbeat_s = heartbeat_s
-        self._history = HistoryWriter(run / "history", "guard", live)
+        self._ward = ward
+        self._alive = Alive(self._folder, GUARD)
+        self._history = HistoryWriter(run / "history", _writer(run / "history"), live)
         self._told = False
         self._given_up: set[Path] = set()
         target = thaw(msgspec.Raw((self._folder / TARGET_FILE).read_bytes()))
-        self._site = Site(connect(target), target)
+        faults_outside(target.faults)  # a guard that could not undo them must not arm
+        cluster = connect(target)
+        cluster.be_brisk()
+        self._site = Site(cluster, target, progress=self._alive.beat)
 
     def watch(self, ward: int) -> Exit:
         """Watch until the ward releases the guard or is gone; return OK, or BROKEN if something is left."""
         os.set_blocking(ward, False)
-        beaten = time.monotonic()
         hung = False
         while True:
+            self._alive.beat()
             readable, _, _ = select.select([ward], [], [], LOOK_S)
             said = os.read(ward, 4096) if readable else None
             if said == b"":
                 return self._last("its ward died")
             if said and RELEASE in said:
                 return self._last("")
-            if said and BEAT in said:
-                beaten, hung = time.monotonic(), False
             if self._told:
                 return self._last("it was told to end (SIGTERM)")
-            if self._heartbeat_s is not None and not hung and time.monotonic() - beaten > self._heartbeat_s:
-                hung = True
-                self._undo(f"its ward made no progress for {self._heartbeat_s:g} s", None)
+            sign = sign_of(self._folder, self._ward) if self._ward else None
+            trouble = sign.trouble if sign is not None else ""
+            if trouble and not hung:
+                self._undo(f"its ward is in trouble: {trouble}", None)
+            hung = bool(trouble)
             self._undo_orphans()
             self._undo_expired()
 
@@ -76,16 +80,21 @@ class GuardProcess:
     def _last(self, why: str) -> Exit:
         endings = self._undo(why or "its ward ended without undoing", None)
         self._history.close()
+        self._alive.close()
         return Exit.OK if all(ending.verified for ending in endings) else Exit.BROKEN
 
     def _undo_orphans(self) -> None:
-        """Undo what a chaos process left when it died, while the guard's ward (the conductor) lives on."""
+        """Undo what a chaos process left when it died or hangs, while the guard's ward (the conductor) lives on."""
         for journal in self._journals():
             contents = journal.read()
             if contents.header is None or not contents.open_entries or journal.path in self._given_up:
                 continue
-            if is_dead_here(contents.header.injector):
-                endings = self._undo(f"{contents.header.writer} died", None, [journal])
+            sign = sign_of(self._folder, contents.header.writer)
+            trouble = sign.trouble if sign is not None else ""
+            if not trouble and is_dead_here(contents.header.injector):
+                trouble = f"{contents.header.writer} died"
+            if trouble:
+                endings = self._undo(trouble, None, [journal])
                 if not all(ending.verified for ending in endings):
                     self._given_up.add(journal.path)  # tried once; the end of the ward is another try
 
@@ -108,7 +117,15 @@ class GuardProcess:
             return []
         start = time.monotonic()
         self._note("warning", f"guard undoes: {why}")
-        endings = replay(journals, lambda _: self._site, "guard", self._tell, only=only, claim=True)
+        endings = replay(
+            journals,
+            lambda _: self._site,
+            "guard",
+            self._tell,
+            only=only,
+            claim=True,
+            progress=self._alive.beat,
+        )
         for ending in endings:
             self._note("info" if ending.verified else "error", str(ending))
         self._note("info", f"guard: {len(endings)} entries in {time.monotonic() - start:.2f} s")
@@ -141,6 +158,14 @@ class GuardProcess:
             pass  # a full disk must not stop an undo; the log has it
 
 
+def _writer(history: Path) -> str:
+    """Return a writer's name that no earlier guard of this run has used: a guard that died is replaced."""
+    number = 1
+    while (history / f"guard{'' if number == 1 else f'-{number}'}.events.jsonl").exists():
+        number += 1
+    return "guard" if number == 1 else f"guard-{number}"
+
+
 def seconds_text(clock: SystemClock) -> str:
     """Return the present instant for a log line."""
     return f"{clock.now() / 1e9:9.3f}"
@@ -155,12 +180,12 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--ward-fd", type=int, required=True)
     parser.add_argument("--ready-fd", type=int, required=True)
     parser.add_argument("--start-ns", type=int, required=True)
-    parser.add_argument("--heartbeat-s", type=float)
+    parser.add_argument("--ward", default="", help="the name of its ward's sign of life")
     parser.add_argument("--live", type=Path)
     given = parser.parse_args(arguments)
     live = LiveSender(given.live) if given.live else None
     try:
-        guard = GuardProcess(given.run, SystemClock(given.start_ns), given.heartbeat_s, live)
+        guard = GuardProcess(given.run, SystemClock(given.start_ns), given.ward, live)
     except HarnessError as error:
         os.write(given.ready_fd, f"{error}\n".encode())
         return error.code

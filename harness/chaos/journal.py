@@ -17,7 +17,7 @@ from typing import Union
 
 import msgspec
 
-from harness.cluster import holder_of_this_process
+from harness.cluster import holder_of_this_process, operator
 from harness.errors import InjectionFailed, RecordUnusable
 
 SCHEMA = 1
@@ -36,6 +36,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, tag="journal", tag_field
     clock_start_ns: int
     boot: str
     wall: str
+    operator: str = ""
     injector: str = ""
     """The process that injects, as `host/pid/start`; if it is gone, what is open is nobody's."""
 
@@ -49,6 +50,7 @@ def new_header(run_id: str, writer: str, target: msgspec.Raw, clock_start_ns: in
         clock_start_ns=clock_start_ns,
         boot=boot_id(),
         wall=datetime.now(UTC).isoformat(timespec="seconds"),
+        operator=operator(),
         injector=holder_of_this_process(),
     )
 

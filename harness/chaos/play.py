@@ -16,15 +16,17 @@ from typing import Any
 
 import msgspec
 
-from harness.chaos.copies import write_copy
-from harness.chaos.faults import Case, Fault
+from harness.chaos.alive import Alive
+from harness.chaos.announce import announce
+from harness.chaos.copies import is_written, write_copy
+from harness.chaos.faults import BLINDING_FAULTS, Case, Fault
 from harness.chaos.faults.fault import refuse_losses
 from harness.chaos.journal import Entry, Header, Journal, Opened, Progress
 from harness.chaos.registry import forget_if_closed
 from harness.chaos.replay import Ending, refuse_if_broken, replay
 from harness.chaos.world import Site
 from harness.clock import Instant, SystemClock, nanoseconds, seconds
-from harness.cluster import Lease
+from harness.cluster import Lease, halt_line
 from harness.errors import Exit, HarnessError, InjectionFailed, Stopped, TargetError, Unreachable, gravest
 from harness.history.events import FaultChanged, FaultStep, Note
 from harness.history.writer import HistoryWriter
@@ -36,7 +38,11 @@ BLIND_S = 10.0
 NOT_HELD_S = 3.0
 LATE_S = 2.0
 """An injection that is later than this is said; the hold counts from the injection, so that it is never cut short."""
-RENEW_S = 3.0
+RENEW_S = 0.5
+"""The lock is renewed this often; a person's halt is heard with it."""
+LOOK_FOR_COPY_S = 2.0
+STOOD_STILL_S = 6.0
+"""A process that made no progress for this long may have been undone by others: it injects nothing more."""
 SPARE_S = 20.0
 """`max_hold` beyond the planned hold, unless the target file allows less."""
 
@@ -66,8 +72,13 @@ class Play:
     at_ns: int | None = None
     hold_s: float | None = None
     """Given by the conductor; overrules what the experiment says."""
+    ends: str = ""
+    """The planned end, for people who meet a touched object."""
     lease: Lease | None = None
-    guard_alive: Callable[[], bool] = lambda: True
+    alive: Alive | None = None
+    """This process' sign of life."""
+    trouble: Callable[[], str] = lambda: ""
+    """What is wrong with those who watch over this process; empty if nothing is."""
     before_first: Callable[[Fault[Any, Any]], None] | None = None
     """Preflight of a play alone; the conductor has done it for all its plays."""
     stop: threading.Event = field(default_factory=threading.Event)
@@ -75,6 +86,10 @@ class Play:
     held: list[Held] = field(default_factory=list)
     failures: list[HarnessError] = field(default_factory=list)
     _renewed: float = 0.0
+    _looked_for_copy: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.site = dataclasses.replace(self.site, progress=self.beat)
 
     # --- in ---------------------------------------------------------------------------------------
 
@@ -96,16 +111,28 @@ class Play:
         if self.at_ns is not None:
             self.wait_until(Instant(self.at_ns))
         self.refuse_if_stopped()
-        with self.journal.lock(timeout_s=5.0):
+        self._progress()
+        with self.journal.lock(timeout_s=2.0):
             self.journal.refuse_if_claimed()
             before = fault.look(self.site, arguments)
+            self.beat()
             entry, case = self._entry(fault, arguments, before, max_hold_s)
             self.journal.append(Opened(entry=entry))
             self.tell(entry, FaultStep.OPENED, f"held {hold_s:g} s, at most {max_hold_s:g} s")
             owner = write_copy(self.site, self.header, entry, fault.mend(self.site, case))
             case = dataclasses.replace(case, owner_uid=owner)
             self.refuse_if_stopped()
-            fault.inject(self.site, case)
+            if not fault.blinds:  # said before the API server goes, or never
+                fault.inject(self.site, case)
+            announce(
+                self.site,
+                fault,
+                case,
+                "FaultInjected",
+                f"{fault.kind} on {entry.what}, until {entry.expires_wall}",
+            )
+            if fault.blinds:
+                fault.inject(self.site, case)
             self.journal.moved(entry.id, FaultStep.INJECTED.value, "chaos")
         self.tell(entry, FaultStep.INJECTED, "")
         held = Held(fault, case, entry, self.clock.now())
@@ -133,8 +160,20 @@ class Play:
         self, fault: Fault[Any, Any], arguments: Any, before: Any, max_hold_s: float
     ) -> tuple[Entry, Case[Any, Any]]:
         entry_id = f"{fault.kind}-{secrets.token_hex(4)}"
+        expires_wall = (datetime.now(UTC) + timedelta(seconds=max_hold_s)).isoformat(timespec="seconds")
+        facts = {
+            "run": self.header.run_id,
+            "operator": self.header.operator,
+            "ends": expires_wall,
+            "stop": halt_line(self.site.kubernetes.harness_namespace),
+        }
         case = Case(
-            entry_id, arguments, before, max_hold_s=max_hold_s, still_mine=self.journal.refuse_if_claimed
+            entry_id,
+            arguments,
+            before,
+            max_hold_s=max_hold_s,
+            marks=tuple(facts.items()),
+            still_mine=self._still_mine,
         )
         now_ns = time.monotonic_ns()
         entry = Entry(
@@ -146,7 +185,7 @@ class Play:
             before=msgspec.Raw(msgspec.json.encode(before)),
             opened_ns=now_ns,
             expires_ns=now_ns + nanoseconds(max_hold_s),
-            expires_wall=(datetime.now(UTC) + timedelta(seconds=max_hold_s)).isoformat(timespec="seconds"),
+            expires_wall=expires_wall,
         )
         return entry, case
 
@@ -156,6 +195,7 @@ class Play:
         until = time.monotonic() + within_s
         while True:
             self.refuse_if_stopped()
+            self._progress()
             held.fault.sustain(self.site, held.case)
             if held.fault.is_active(self.site, held.case):
                 since_s = seconds(self.clock.now() - held.injected_ns)
@@ -194,6 +234,8 @@ class Play:
                 blind_since = None
             except Unreachable as error:
                 blind_since = blind_since or time.monotonic()
+                if self._api_is_away():
+                    blind_since = time.monotonic()  # as it should be
                 if time.monotonic() - blind_since > BLIND_S:
                     self._fail(
                         InjectionFailed(f"not held: {error}"), "the cluster stopped answering; the hold ends"
@@ -220,20 +262,59 @@ class Play:
                 held.entry, FaultStep.NOT_HELD, f"its effect is gone for {NOT_HELD_S:g} s; not our doing"
             )
 
+    def beat(self) -> None:
+        """Show that this process makes progress; raise Stopped if it stood still for so long that others count it as dead."""
+        gap_s = self.alive.beat() if self.alive is not None else 0.0
+        if gap_s > STOOD_STILL_S and not self.stop.is_set():
+            self.stop_now(f"this process stood still for {gap_s:.0f} s; nothing more is injected")
+
+    def _still_mine(self) -> None:
+        """Raise if the entry has been taken over; called between the steps of an injection."""
+        self.beat()
+        self.journal.refuse_if_claimed()
+
     def _progress(self) -> None:
-        """Show that this process makes progress, and that its guard lives."""
-        if not self.guard_alive():
-            raise InjectionFailed("the guard process is gone; no fault is held without it")
-        if self.lease is not None and time.monotonic() - self._renewed >= RENEW_S:
-            self.lease.renew()
-            self._renewed = time.monotonic()
+        """Show progress, and see that those who watch over this process live, that the lock holds, and the entries stand."""
+        self.beat()
+        self.refuse_if_stopped()
+        self.journal.refuse_if_claimed()
+        if trouble := self.trouble():
+            raise InjectionFailed(f"{trouble}; no fault is held without it")
+        now = time.monotonic()
+        if self.lease is not None and now - self._renewed >= RENEW_S:
+            self._renewed = now
+            try:
+                self.lease.renew()
+            except Unreachable:
+                if not self._api_is_away():
+                    raise
+                self.lease.wait_for_api()
+            except Stopped as error:
+                self.stop_now(str(error))
+                raise
+        if self.held and now - self._looked_for_copy >= LOOK_FOR_COPY_S and not self._api_is_away():
+            self._looked_for_copy = now
+            for held in self.held:
+                if not is_written(self.site, held.entry.id):
+                    self.stop_now(
+                        f"the entry {held.entry.id} is gone from the cluster: somebody has undone it"
+                    )
+                    self.refuse_if_stopped()
+
+    def _api_is_away(self) -> bool:
+        """Say whether a fault of this run, of whichever experiment, has taken the API server away."""
+        for path in self.journal.path.parent.glob("*.jsonl"):
+            for progress in Journal(path).read().open_entries:
+                if "undone" not in progress.steps and progress.entry.fault in BLINDING_FAULTS:
+                    return True
+        return False
 
     # --- out --------------------------------------------------------------------------------------
 
     def undo(self) -> list[Ending]:
         """Undo and verify everything that is open; never raises for the world, see `failures`."""
         self.held.clear()
-        endings = replay([self.journal], lambda _: self.site, "chaos", self.tell)
+        endings = replay([self.journal], lambda _: self.site, "chaos", self.tell, progress=self.beat)
         for ending in endings:
             self.note("info" if ending.verified else "error", str(ending))
         try:
@@ -248,6 +329,8 @@ class Play:
             self.undo()
         forget_if_closed(self.journal)
         self.history.close()
+        if self.alive is not None:
+            self.alive.close()
         codes = [failure.code for failure in self.failures]
         if self.stop.is_set():
             codes.append(Exit.STOPPED)
@@ -273,10 +356,9 @@ class Play:
     def wait_until(self, instant: Instant) -> None:
         """Wait for an instant of the run's clock; raise Stopped if told to stop meanwhile."""
         while (left_ns := instant - self.clock.now()) > 0:
-            if self.stop.wait(min(1.0, seconds(left_ns))):
+            if self.stop.wait(min(0.5, seconds(left_ns))):
                 break
-            if self.lease is not None:
-                self._progress()
+            self._progress()
         self.refuse_if_stopped()
 
     def tell(self, entry: Entry, step: FaultStep, detail: str) -> None:

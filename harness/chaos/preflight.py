@@ -10,14 +10,18 @@ from typing import Any
 
 from harness.chaos.copies import copies_in_words, ensure_namespace
 from harness.chaos.faults import Fault, fault_named
-from harness.chaos.faults.fault import ENTRY_ANNOTATION, MANAGED_SELECTOR, refuse_losses
+from harness.chaos.faults.alteration import PLURAL
+from harness.chaos.faults.fault import refuse_losses
 from harness.chaos.registry import registered
 from harness.chaos.story import planned_faults, read_story, variables
+from harness.chaos.sweep import marks
 from harness.chaos.world import Site, thaw
-from harness.cluster import Cluster, Right, missing_rights, name_of, refuse_if_in_use
+from harness.cluster import Cluster, ClusterRefused, Right, labels_of, missing_rights, refuse_if_in_use
 from harness.cluster.kinds import annotations_of
-from harness.errors import AccessDenied, HarnessError, InjectionFailed, TargetBusy
+from harness.errors import AccessDenied, HarnessError, InjectionFailed, TargetBusy, TargetError
 from harness.target import Target
+
+MOST_NAMED = 6
 
 
 def preflight(target: Target, cluster: Cluster, experiments: Iterable[Path]) -> None:
@@ -37,18 +41,68 @@ def rehearse(target: Target, cluster: Cluster, experiment: Path, settings: Mappi
     not exist. What depends on the moment (shares are all taken now) is left to the moment.
     """
     site = Site(cluster, target)
-    for kind, arguments in planned_faults(read_story(experiment), settings):
-        refuse_losses(fault_named(kind), target)
+    story = read_story(experiment)
+    if story.unverified and not target.is_sandbox:
+        raise TargetError(
+            f"experiment {story.name}: {', '.join(story.unverified)}: nobody undoes these actions; they run on the sandbox only"
+        )
+    for kind, arguments in planned_faults(story, settings, target.faults):
+        fault = fault_named(kind, target.faults)
+        refuse_losses(fault, target)
         try:
-            fault_named(kind).look(site, arguments)
+            fault.look(site, arguments)
         except InjectionFailed:
             continue
+
+
+def unverified_actions(experiments: Iterable[Path]) -> tuple[str, ...]:
+    """Return the actions that nobody undoes, as `experiment: action`; raises InputError for files that are none."""
+    return tuple(f"{file.stem}: {name}" for file in experiments for name in read_story(file).unverified)
+
+
+GITOPS = {
+    "argocd.argoproj.io/instance": "Argo CD",
+    "argocd.argoproj.io/tracking-id": "Argo CD",
+    "kustomize.toolkit.fluxcd.io/name": "Flux",
+    "helm.toolkit.fluxcd.io/name": "Flux",
+    "fluxcd.io/sync-checksum": "Flux",
+}
+"""Labels and annotations of those who put a changed object back."""
+
+
+def fighters(target: Target, cluster: Cluster) -> tuple[str, ...]:
+    """Return in words who will fight back when a role's workload is changed: operators, GitOps, autoscalers."""
+    site = Site(cluster, target)
+    found: list[str] = []
+    autoscaled: set[tuple[str, str]] = set()
+    try:
+        for scaler in site.world.objects("horizontalpodautoscalers"):
+            of = scaler["spec"]["scaleTargetRef"]
+            autoscaled.add((of["kind"], of["name"]))
+    except (AccessDenied, ClusterRefused):
+        pass  # no right to look, or a cluster without autoscalers
+    for name, role in site.kubernetes.roles.items():
+        workload = site.world.find(PLURAL[role.kind], role.name)
+        if workload is None:
+            continue
+        what = f"{role.kind} {role.name} (role {name.value})"
+        found += [
+            f"{what} is owned by {owner['kind']} {owner['name']}, whose operator will put it back"
+            for owner in workload["metadata"].get("ownerReferences") or ()
+        ]
+        told = {**labels_of(workload), **annotations_of(workload)}
+        found += sorted(
+            {f"{what} is kept by {by}, which will put it back" for key, by in GITOPS.items() if key in told}
+        )
+        if (role.kind, role.name) in autoscaled:
+            found.append(f"{what} is scaled by a HorizontalPodAutoscaler, which will scale it back")
+    return tuple(found)
 
 
 def preflight_faults(target: Target, cluster: Cluster, faults: Iterable[str]) -> None:
     """Raise TargetBusy for leftovers and AccessDenied with every missing right; `faults` are kinds."""
     site = Site(cluster, target)
-    chosen = [fault_named(kind) for kind in faults]
+    chosen = [fault_named(kind, target.faults) for kind in faults]
     missing = missing_rights(cluster, needed_rights(site, chosen))
     if missing:
         user = cluster.whoami() or "this user"
@@ -71,7 +125,7 @@ def needed_rights(site: Site, faults: Iterable[Fault[Any, Any]]) -> tuple[Right,
     ours = site.kubernetes.harness_namespace
     rights = {
         Right("get", "namespaces"),
-        *(Right(verb, "configmaps", ours) for verb in ("create", "delete", "list")),
+        *(Right(verb, "configmaps", ours) for verb in ("get", "create", "delete", "list")),
         *(Right(verb, "leases", ours) for verb in ("get", "create", "patch")),
     }
     if site.world.find("namespaces", ours) is None:
@@ -83,18 +137,12 @@ def needed_rights(site: Site, faults: Iterable[Fault[Any, Any]]) -> tuple[Right,
 
 def leftovers(site: Site) -> list[str]:
     """Return in words what a run left on the target: entries, marked nodes, labelled pods, open journals here."""
-    namespace = site.kubernetes.harness_namespace
     left = copies_in_words(site)
-    left += [f"node {name_of(node)} carries a fault's mark" for node in marked_nodes(site)]
-    hogs = site.world.objects("pods", namespace, MANAGED_SELECTOR)
-    if hogs:
-        left.append(f"{len(hogs)} pods of ours in {namespace} ({name_of(hogs[0])}...)")
+    marked = [str(mark) for mark in marks(site)]
+    if len(marked) > MOST_NAMED:
+        marked = [*marked[:MOST_NAMED], f"{len(marked) - MOST_NAMED} more"]
+    left += [f"{mark} carries a fault's mark" for mark in marked]
     return left + open_journals(site.kubernetes.identity)
-
-
-def marked_nodes(site: Site) -> list[Any]:
-    """Return the nodes that carry a fault's mark."""
-    return [node for node in site.world.objects("nodes") if ENTRY_ANNOTATION in annotations_of(node)]
 
 
 def open_journals(identity: str) -> list[str]:

@@ -4,7 +4,7 @@ They read; a cluster that does not answer makes them raise, which Chaos Toolkit 
 """
 
 from harness.chaos.actions import current_play
-from harness.chaos.faults.killing import PLURAL
+from harness.chaos.faults.alteration import PLURAL
 from harness.chaos.world import Site
 from harness.cluster import connect
 from harness.target import RoleName, find_target, load_target

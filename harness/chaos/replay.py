@@ -12,12 +12,14 @@ from typing import Any
 
 import msgspec
 
+from harness.chaos.announce import announce
 from harness.chaos.copies import remove_copy
-from harness.chaos.faults import Case, Fault, fault_named
+from harness.chaos.faults import FAULTS, Case, Fault, fault_named
 from harness.chaos.journal import Entry, Journal, Progress
 from harness.chaos.world import Site
 from harness.errors import HarnessError, IdentityMismatch, InputError, RecordUnusable, StillBroken
 from harness.history.events import FaultStep
+from harness.target import Target
 
 BUDGET_S = 60.0
 APART_S = 1.0
@@ -73,11 +75,12 @@ def replay(
     only: Callable[[Progress], bool] | None = None,
     budget_s: float = BUDGET_S,
     claim: bool = False,
+    progress: Callable[[], object] = lambda: None,
 ) -> list[Ending]:
     """Undo and verify every open entry that `only` accepts; return how each ended, newest first.
 
-    With `claim` the journals are taken over first, so that their injector injects nothing more. Raises nothing of the
-    world's: what could not be undone is an Ending that is not verified.
+    With `claim` the journals are taken over first, so that their injector injects nothing more. `progress` is called between
+    steps. Raises nothing of the world's: what could not be undone is an Ending that is not verified.
     """
     ways: list[Way] = []
     for journal in journals:
@@ -96,6 +99,7 @@ def replay(
     until = time.monotonic() + budget_s
     while True:
         for way in ways:
+            progress()
             if not way.verified and not way.hopeless:
                 _step(way, site_of, by, tell)
         if all(way.verified or way.hopeless for way in ways) or time.monotonic() >= until:
@@ -111,9 +115,9 @@ def refuse_if_broken(endings: Sequence[Ending]) -> None:
         raise StillBroken("\n".join(["something may still be broken:", *(f"  {ending}" for ending in left)]))
 
 
-def case_of(entry: Entry) -> tuple[Fault[Any, Any], Case[Any, Any]]:
+def case_of(entry: Entry, target: Target) -> tuple[Fault[Any, Any], Case[Any, Any]]:
     """Return the fault and the case an entry stands for; raises TargetError or InputError if it cannot be read."""
-    fault = fault_named(entry.fault)
+    fault = fault_named(entry.fault, target.faults)
     try:
         arguments = msgspec.json.decode(entry.arguments, type=fault.arguments)
         before = msgspec.json.decode(entry.before, type=fault.before)
@@ -123,19 +127,16 @@ def case_of(entry: Entry) -> tuple[Fault[Any, Any], Case[Any, Any]]:
 
 
 def _order(way: Way) -> tuple[bool, int]:
-    try:
-        first = fault_named(way.entry.fault).restores_access
-    except HarnessError:
-        first = False
+    first = any(fault.kind == way.entry.fault and fault.restores_access for fault in FAULTS)
     return (not first, -way.entry.opened_ns)
 
 
 def _step(way: Way, site_of: Callable[[Journal], Site], by: str, tell: Tell) -> None:
     """Bring one entry as far as it comes now."""
     try:
-        fault, case = case_of(way.entry)
         if way.site is None:
             way.site = site_of(way.journal)
+        fault, case = case_of(way.entry, way.site.target)
         _undo(way, fault, case, by, tell)
         reading = fault.reading(way.site, case)
         way.notes = reading.notes
@@ -168,6 +169,9 @@ def _undo(way: Way, fault: Fault[Any, Any], case: Case[Any, Any], by: str, tell:
     way.undone_at = now
     if first_time and "undone" not in way.steps:
         _note(way, FaultStep.UNDONE, by, tell, "")
+        announce(
+            way.site, fault, case, "FaultUndone", f"{way.entry.fault} on {way.entry.what}: undone by {by}"
+        )
 
 
 def _note(way: Way, step: FaultStep, by: str, tell: Tell, detail: str) -> None:
@@ -182,8 +186,8 @@ def _note(way: Way, step: FaultStep, by: str, tell: Tell, detail: str) -> None:
 def _ending(way: Way, tell: Tell) -> Ending:
     mend = "harness undo"
     try:
-        fault, case = case_of(way.entry)
         if way.site is not None:
+            fault, case = case_of(way.entry, way.site.target)
             mend = fault.mend(way.site, case)
     except Exception:  # noqa: S110  (the other endings must still be told; `harness undo` is always an answer)
         pass

@@ -6,7 +6,7 @@ validates the rest.
 
 import difflib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ from harness.chaos.faults import FAULTS, Fault, fault_named
 from harness.errors import InputError
 
 ACTIONS = "harness.chaos.actions"
+ANY_FAULT = "inject"
+"""The action that takes a fault's kind as an argument: for faults from outside."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,8 @@ class Story:
     name: str
     document: dict[str, Any]
     faults: tuple[str, ...]
+    unverified: tuple[str, ...] = ()
+    """Actions that nobody undoes."""
 
     @property
     def parameters(self) -> tuple[str, ...]:
@@ -45,7 +49,10 @@ def read_story(file: Path) -> Story:
         raise InputError(f"{file}: cannot be read: {error}") from error
     if not isinstance(document, dict) or not isinstance(document.get("method"), list):
         raise InputError(f"{file}: is not a Chaos Toolkit experiment: it has no `method` list")
-    return Story(file.stem, document, _faults(document["method"]))
+    try:
+        return Story(file.stem, document, _faults(document["method"]), _unverified(document["method"]))
+    except InputError as error:
+        raise InputError(f"{file}: {error}") from error
 
 
 def variables(story: Story, given: Mapping[str, str], hold_s: float | None) -> dict[str, Any]:
@@ -66,7 +73,9 @@ def variables(story: Story, given: Mapping[str, str], hold_s: float | None) -> d
     return changed
 
 
-def planned_faults(story: Story, given: Mapping[str, str]) -> list[tuple[str, Any]]:
+def planned_faults(
+    story: Story, given: Mapping[str, str], outside: Sequence[str] = ()
+) -> list[tuple[str, Any]]:
     """Return kind and arguments of each fault as it would be played with these settings; raise InputError."""
     from chaoslib import substitute  # noqa: PLC0415  (slow to import, and only needed here)
     from chaoslib.configuration import load_configuration  # noqa: PLC0415
@@ -79,7 +88,9 @@ def planned_faults(story: Story, given: Mapping[str, str]) -> list[tuple[str, An
         for kind in _faults([activity]):
             arguments = substitute(activity["provider"].get("arguments") or {}, configuration, {})
             arguments.pop("hold_s", None)
-            planned.append((kind, arguments_of(fault_named(kind), arguments)))
+            if activity["provider"]["func"] == ANY_FAULT:
+                arguments = arguments.get("arguments") or {}
+            planned.append((kind, arguments_of(fault_named(kind, outside), arguments)))
     return planned
 
 
@@ -97,6 +108,26 @@ def _faults(method: list[Any]) -> tuple[str, ...]:
     kinds = []
     for activity in method:
         provider = activity.get("provider", {}) if isinstance(activity, dict) else {}
-        if provider.get("module") == ACTIONS and provider.get("func") in by_function:
+        if provider.get("module") != ACTIONS:
+            continue
+        if provider.get("func") in by_function:
             kinds.append(by_function[provider["func"]])
+        elif provider.get("func") == ANY_FAULT:
+            kinds.append(str((provider.get("arguments") or {}).get("fault", "")))
     return tuple(kinds)
+
+
+def _unverified(method: list[Any]) -> tuple[str, ...]:
+    """Return the names of actions that are none of ours: nobody undoes them, so each has to say so."""
+    found = []
+    for activity in method:
+        provider = activity.get("provider", {}) if isinstance(activity, dict) else {}
+        if activity.get("type") == "action" and provider.get("module") != ACTIONS:
+            name = str(activity.get("name", "?"))
+            if activity.get("unverified") is not True:
+                raise InputError(
+                    f"action {name!r} has no undo of ours; use a fault of this harness (docs/faults.md), or write "
+                    "`unverified: true` beside it: then it runs on the sandbox only, and the report says so"
+                )
+            found.append(name)
+    return tuple(found)

@@ -7,46 +7,56 @@ cluster and marks without an entry. It claims what it undoes, so a run that is s
 import sys
 import time
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.chaos.copies import copies, ensure_namespace, remove_copy
-from harness.chaos.faults.fault import ENTRY_ANNOTATION, ENTRY_LABEL, MANAGED_SELECTOR
 from harness.chaos.journal import Entry, Journal, Opened, boot_id
-from harness.chaos.preflight import marked_nodes
 from harness.chaos.registry import forget, forget_if_closed, register, registered, registry_folder
 from harness.chaos.replay import Ending, replay
+from harness.chaos.sweep import sweep
 from harness.chaos.ward import undo_folder
 from harness.chaos.world import Site, thaw
 from harness.clock import Instant, SystemClock
-from harness.cluster import Cluster, connect, name_of
-from harness.cluster.kinds import annotations_of, labels_of
+from harness.cluster import Cluster, connect, live_run
 from harness.errors import Exit, HarnessError, InputError, RecordUnusable
 from harness.history.events import FaultChanged, FaultStep
 from harness.history.writer import HistoryWriter
 from harness.target import Target, find_target, load_target
 
 Say = Callable[[str], None]
+BROKEN = "STILL BROKEN"
 
 
-def undo_command(run: Path | None = None, target: str | None = None) -> Exit:
+def undo_command(run: Path | None = None, target: str | None = None, *, sweep: bool = False) -> Exit:
     """Undo what is open in `run`, on `target`, or in every journal known here; print each ending.
 
-    Returns OK when nothing is left, BROKEN with the way to mend it otherwise.
+    With `sweep` no journal and no entry is read: what carries a fault's mark on the target (the default one if none is named)
+    and does not belong to a run that is alive is taken back by what the mark says. Returns OK when nothing is left, BROKEN
+    with the way to mend it otherwise.
     """
     undo = Undo(lambda text: print(text, flush=True))  # noqa: T201  (the command's output)
+    try:
+        if sweep:
+            return undo.sweep(load_target(find_target(target)))
+        return _undo(undo, run, target)
+    finally:
+        undo.close()
+
+
+def _undo(undo: "Undo", run: Path | None, target: str | None) -> Exit:
     journals = _journals(run)
+    swept: list[str] = []
     if target is not None:
         wanted = load_target(find_target(target))
         journals = [journal for journal in journals if _is_of(journal, wanted)]
-    swept: list[str] = []
-    if target is not None:
         swept = undo.adopt(wanted, journals)
     endings = undo.walk(journals)
-    undo.close()
     if not endings and not swept:
         undo.say("nothing to undo")
-    return Exit.OK if all(ending.verified for ending in endings) else Exit.BROKEN
+    broken = any(BROKEN in line for line in swept) or not all(ending.verified for ending in endings)
+    return Exit.BROKEN if broken else Exit.OK
 
 
 @dataclass(slots=True)
@@ -69,7 +79,7 @@ class Undo:
                 self._of_entry |= {progress.entry.id: journal for progress in contents.open_entries}
         endings = replay(open_journals, self._site, "operator", self._tell, claim=True)
         for ending in endings:
-            self.say(("" if ending.verified else "STILL BROKEN: ") + str(ending))
+            self.say(("" if ending.verified else f"{BROKEN}: ") + str(ending))
         for journal in journals:
             forget_if_closed(journal)
             if journal in open_journals and journal.read().open_entries:
@@ -100,24 +110,27 @@ class Undo:
         explained = {entry_id for entry_id, is_open in known.items() if is_open}
         return self._sweep(site, explained)
 
-    def _sweep(self, site: Site, explained: set[str]) -> list[str]:
-        swept: list[str] = []
-        for node in marked_nodes(site):
-            if annotations_of(node)[ENTRY_ANNOTATION] not in explained:
-                patch = {
-                    "spec": {"unschedulable": None},
-                    "metadata": {"annotations": {ENTRY_ANNOTATION: None}},
-                }
-                site.world.patch("nodes", name_of(node), patch)
-                swept.append(f"node {name_of(node)}: uncordoned (it carried a mark that no entry explains)")
-        namespace = site.kubernetes.harness_namespace
-        for pod in site.world.objects("pods", namespace, MANAGED_SELECTOR):
-            if labels_of(pod).get(ENTRY_LABEL) not in explained:
-                site.world.delete("pods", name_of(pod), namespace, grace_s=0)
-                swept.append(f"pod {namespace}/{name_of(pod)}: deleted (no entry explains it)")
-        for line in swept:
-            self.say(line)
-        return swept
+    def sweep(self, target: Target) -> Exit:
+        """Take back what marks say; see `undo_command`."""
+        cluster = connect(target)
+        self._clusters.append(cluster)
+        site = Site(cluster, target)
+        lines = self._sweep(site, frozenset(), live_run(cluster))
+        for header, entry in copies(site):  # entries whose fault left no mark, or has none left now
+            if header.run_id != live_run(cluster):
+                self.say(
+                    f"{entry.fault} on {entry.what}: its entry stands; end it with: harness undo --target {target.name}"
+                )
+        if not lines:
+            self.say("nothing to sweep")
+        return Exit.BROKEN if any(BROKEN in line for line in lines) else Exit.OK
+
+    def _sweep(self, site: Site, explained: AbstractSet[str], live: str = "") -> list[str]:
+        lines = []
+        for mark, done in sweep(site, explained, live):
+            lines.append(f"{mark}: {done}")
+            self.say(lines[-1])
+        return lines
 
     def close(self) -> None:
         """Close connections and history files."""

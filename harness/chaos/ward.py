@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+from harness.chaos.alive import sign_of
 from harness.chaos.world import freeze
 from harness.clock import SystemClock
 from harness.errors import Exit, TargetError, Unreachable
@@ -18,7 +19,9 @@ from harness.target import Target
 
 ARM_TIMEOUT_S = 30.0
 TARGET_FILE = "target.json"
-BEAT, RELEASE = b".", b"q"
+RELEASE = b"q"
+GUARD = "guard"
+"""The guard's name among the signs of life."""
 
 
 def undo_folder(run: Path) -> Path:
@@ -29,9 +32,10 @@ def undo_folder(run: Path) -> Path:
 class Guard:
     """A running guard process, as its ward sees it."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]", pipe: int) -> None:
+    def __init__(self, process: "subprocess.Popen[bytes]", pipe: int, folder: Path) -> None:
         self._process = process
         self._pipe = pipe
+        self._folder = folder
 
     @classmethod
     def start(
@@ -40,13 +44,13 @@ class Guard:
         target: Target,
         clock: SystemClock,
         *,
-        heartbeat_s: float | None = None,
+        ward: str = "",
         live: Path | None = None,
     ) -> "Guard":
         """Start a guard for `run` and return when it is armed; raise TargetError if it cannot arm.
 
-        With `heartbeat_s`, `beat` must be called more often than that, or this process counts as hung. `live` is
-        the socket that hears what the guard records.
+        `ward` names this process' sign of life: if it stands still, this process counts as hung. `live` is the socket that
+        hears what the guard records.
         """
         folder = undo_folder(run)
         folder.mkdir(parents=True, exist_ok=True)
@@ -56,8 +60,8 @@ class Guard:
         command = [sys.executable, "-m", "harness.chaos.guard", "--run", str(run.absolute())]
         command += ["--ward-fd", str(ward_read), "--ready-fd", str(ready_write)]
         command += ["--start-ns", str(clock.start_ns)]
-        if heartbeat_s is not None:
-            command += ["--heartbeat-s", str(heartbeat_s)]
+        if ward:
+            command += ["--ward", ward]
         if live is not None:
             command += ["--live", str(live)]
         with (folder / "guard.log").open("ab") as log:
@@ -79,31 +83,49 @@ class Guard:
             raise
         finally:
             os.close(ready_read)
-        return cls(process, ward_write)
+        return cls(process, ward_write, folder)
 
     @property
     def pid(self) -> int:
         """The guard's process id."""
         return self._process.pid
 
+    @property
+    def trouble(self) -> str:
+        """What is wrong with the guard (it died, it hangs); empty if nothing is."""
+        if self._process.poll() is not None:
+            return "the guard died"
+        sign = sign_of(self._folder, GUARD)
+        return f"the guard: {sign.trouble}" if sign is not None and sign.trouble else ""
+
     def alive(self) -> bool:
-        """Say whether the guard still runs."""
-        return self._process.poll() is None
+        """Say whether the guard lives and makes progress."""
+        return not self.trouble
 
-    def beat(self) -> None:
-        """Show progress to the guard."""
+    def abandon(self) -> None:
+        """End a guard that is in trouble, so that another one can take its place."""
+        self._process.kill()
+        self._process.wait()
         try:
-            os.write(self._pipe, BEAT)
+            os.close(self._pipe)
         except OSError:
-            pass  # the guard is gone: `alive` says so
+            pass  # it had been let go
 
-    def release(self, timeout_s: float = 150.0) -> int:
-        """Tell the guard that all is done; it looks once more. Return its exit code (0, or 5: something left)."""
+    def let_go(self) -> None:
+        """Tell the guard that all is done; it looks once more, and ends."""
         try:
             os.write(self._pipe, RELEASE)
         except OSError:
-            pass
+            pass  # it is gone: `poll` says so
         os.close(self._pipe)
+
+    def poll(self) -> int | None:
+        """Return the guard's exit code (0, or 5: something left), None while it runs."""
+        return self._process.poll()
+
+    def release(self, timeout_s: float = 150.0) -> int:
+        """Let the guard go and wait until it has ended; return its exit code."""
+        self.let_go()
         try:
             return self._process.wait(timeout=timeout_s)
         except subprocess.TimeoutExpired:  # it goes on trying; nobody can say that all is undone

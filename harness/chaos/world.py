@@ -7,18 +7,21 @@ which can be frozen (without credentials) into a journal and thawed by whoever u
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import msgspec
 
+from harness.chaos.windows import open_window
 from harness.cluster import Object
 from harness.errors import TargetError, Unreachable
 from harness.target import Kubernetes, Role, RoleName, Target
 
 HAND_TIMEOUT_S = 20.0
+PROGRESS_S = 0.2
 
 
 class World(Protocol):
@@ -65,22 +68,42 @@ class World(Protocol):
         """Delete one; False if it (with that uid) is gone already; raise Conflict if not at `resource_version`."""
         ...
 
+    def evict(self, pod: str, namespace: str | None = None, *, uid: str, resource_version: str) -> bool:
+        """Ask for a pod's eviction; False if a disruption budget refuses it; raise Conflict as `delete` does."""
+        ...
 
-def run_hand(target: Target, node: str, verb: str) -> None:
-    """Run the target's `hands.node` command; raises TargetError if it has none, Unreachable if it fails."""
-    command = target.hands.node
-    if command is None:
-        raise TargetError(f"target {target.name!r} names no hands.node: {node} cannot be reached")
-    argv = shlex.split(command.format(node=shlex.quote(node), verb=verb))
-    if argv and argv[0] == "harness":  # ours: the same installation, whatever PATH says
+    def answers(self) -> bool:
+        """Say whether the API server is there and ready, within a second or two; never raises."""
+        ...
+
+
+HandName = Literal["node", "network", "api"]
+Hand = Callable[[Target, str, dict[str, str]], None]
+"""Runs one of the target's commands: (target, key under `hands`, what is filled in)."""
+
+
+def run_hand(target: Target, name: str, fills: dict[str, str]) -> None:
+    """Run a command of the target's `hands`; raises TargetError if it names none, Unreachable if it fails."""
+    argv = hand_command(target, name, fills)
+    if argv[0] == "harness":  # ours: the same installation, whatever PATH says
         argv = [sys.executable, "-m", "harness", *argv[1:]]
     try:
         done = subprocess.run(argv, capture_output=True, text=True, timeout=HAND_TIMEOUT_S, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise Unreachable(f"hands.node {shlex.join(argv)}: {error}") from error
+        raise Unreachable(f"hands.{name} {shlex.join(argv)}: {error}") from error
     if done.returncode != 0:
         said = done.stderr.strip() or done.stdout.strip()
-        raise Unreachable(f"hands.node {shlex.join(argv)} ended with {done.returncode}: {said}")
+        raise Unreachable(f"hands.{name} {shlex.join(argv)} ended with {done.returncode}: {said}")
+
+
+def hand_command(target: Target, name: str, fills: dict[str, str]) -> list[str]:
+    """Return the words of a command of the target's `hands`; raises TargetError if it names none."""
+    command: str | None = getattr(target.hands, name)
+    if not command:
+        raise TargetError(f"target {target.name!r} names no command hands.{name}; add it to the target file")
+    return shlex.split(
+        command.format(**{key: shlex.quote(value) if value else "" for key, value in fills.items()})
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +112,33 @@ class Site:
 
     world: World
     target: Target
-    hand: Callable[[Target, str, str], None] = run_hand
-    """Reaches a node's hardware: (target, node, verb)."""
+    hand: Hand = run_hand
+    open_window: Callable[[Target], str] = open_window
+    """Asks Focus Server for a window and returns its job id."""
 
-    def reach_node(self, node: str, verb: str) -> None:
-        """Do `verb` to a node's hardware; raises Unreachable if the target's command fails."""
-        self.hand(self.target, node, verb)
+    progress: Callable[[], object] = lambda: None
+    """Called while a command of the target runs: waiting for it, which is bounded, is no hang."""
+
+    def reach(self, name: HandName, verb: str, node: str = "", amount: str = "") -> None:
+        """Do `verb` by one of the target's hands; raises Unreachable if the command fails."""
+        self.hand(self.target, name, _filled(name, verb, node, amount))
+
+    def later(self, name: HandName, verb: str, after_s: int, node: str = "") -> None:
+        """Arm a hand's timer, which does `verb` after so many seconds whoever is left by then; 0 forgets it."""
+        self.hand(self.target, f"{name}_timer", _filled(name, verb, node, "") | {"after_s": str(after_s)})
+
+    def at_once(self, steps: Sequence[Callable[[], None]]) -> None:
+        """Take steps that wait for commands side by side, and show progress meanwhile; the first failure is raised in the end."""
+        with ThreadPoolExecutor(max(1, len(steps))) as pool:
+            running = [pool.submit(step) for step in steps]
+            while wait(running, timeout=PROGRESS_S).not_done:
+                self.progress()
+        for one in running:
+            one.result()
+
+    def hand_in_words(self, name: HandName, verb: str, node: str = "", amount: str = "") -> str:
+        """Return the command line of a hand, for people."""
+        return shlex.join(hand_command(self.target, name, _filled(name, verb, node, amount)))
 
     @property
     def kubernetes(self) -> Kubernetes:
@@ -111,6 +155,11 @@ class Site:
                 f"target {self.target.name!r} names no role {name.value!r}; add it under kube.roles"
             )
         return role
+
+
+def _filled(name: HandName, verb: str, node: str, amount: str) -> dict[str, str]:
+    every = {"node": node, "verb": verb, "amount": amount}
+    return {key: every[key] for key in {"node": ("node", "verb"), "api": ("verb", "amount")}.get(name, every)}
 
 
 def freeze(target: Target) -> msgspec.Raw:
@@ -134,8 +183,12 @@ def freeze(target: Target) -> msgspec.Raw:
         "limits": {
             "max_nodes": limits.max_nodes,
             "max_gpu_share": limits.max_gpu_share,
+            "max_window_share": limits.max_window_share,
+            "max_pods": limits.max_pods,
+            "namespaces": list(limits.namespaces),
             "max_hold": f"{limits.max_hold_s:.3f}s",
         },
+        "faults": list(target.faults),
         "accept": list(target.accept),
     }
     return msgspec.Raw(msgspec.json.encode(frozen))

@@ -4,10 +4,20 @@ The only package that imports the `kubernetes` library. Faults, watchers, doctor
 request by itself and never guesses a context: which cluster is meant stands in the target file, and is checked.
 """
 
-from harness.cluster.client import Cluster, connect
+from harness.cluster.client import Cluster, connect, connect_inside
 from harness.cluster.errors import ClusterRefused, Conflict, Gone, Missing
 from harness.cluster.kinds import Object, gpu_request, is_ready, labels_of, name_of, uid_of, version_of
-from harness.cluster.lease import Lease, holder_of_this_process, is_dead_here, refuse_if_in_use
+from harness.cluster.lease import (
+    Lease,
+    halt,
+    halt_line,
+    holder_of_this_process,
+    holds_now,
+    is_dead_here,
+    live_run,
+    operator,
+    refuse_if_in_use,
+)
 from harness.cluster.rights import Right, missing_rights
 from harness.cluster.watch import watch
 
@@ -21,13 +31,19 @@ __all__ = [
     "Object",
     "Right",
     "connect",
+    "connect_inside",
     "gpu_request",
+    "halt",
+    "halt_line",
     "holder_of_this_process",
+    "holds_now",
     "is_dead_here",
     "is_ready",
     "labels_of",
+    "live_run",
     "missing_rights",
     "name_of",
+    "operator",
     "refuse_if_in_use",
     "uid_of",
     "version_of",

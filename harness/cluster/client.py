@@ -5,6 +5,7 @@ context is used; a cluster whose kube-system uid differs from the target file's 
 """
 
 import json
+import os
 from collections.abc import Callable
 from threading import Event
 from typing import Any, Literal
@@ -13,15 +14,18 @@ from urllib.parse import urlencode
 import urllib3
 from kubernetes import config
 from kubernetes.client import ApiClient, Configuration
+from kubernetes.client.exceptions import ApiException
 
-from harness.cluster.errors import Conflict, Missing, ours, refusal
+from harness.cluster.errors import ClusterRefused, Conflict, Missing, ours, refusal
 from harness.cluster.kinds import KINDS, Object, uid_of
-from harness.cluster.place import Place, Reachable
+from harness.cluster.place import Inside, Place, Reachable
 from harness.cluster.watch import Change, watch
 from harness.errors import AccessDenied, IdentityMismatch, TargetError
 
 CONNECT_TIMEOUT_S = 3.0
 READ_TIMEOUT_S = 8.0
+ANSWER_TIMEOUT_S = 1.0
+BRISK_TIMEOUT_S, BRISK_CONNECT_S = 2.5, 1.0
 PAGE = 500
 _PATCH = {
     "merge": "application/merge-patch+json",
@@ -64,6 +68,21 @@ def _client(kubernetes: Place, target_name: str) -> ApiClient:
         return ApiClient(configuration=settings)
 
 
+def connect_inside(harness_namespace: str) -> "Cluster":
+    """Connect to the cluster this process runs in, as its pod's service account; `KUBECONFIG` is taken where it is set.
+
+    Raises TargetError outside of a pod.
+    """
+    settings = Configuration()
+    settings.retries = urllib3.Retry(0, redirect=0)
+    with ours("the cluster this pod runs in"):
+        if kubeconfig := os.environ.get("KUBECONFIG"):
+            config.load_kube_config(kubeconfig, client_configuration=settings, persist_config=False)
+        else:
+            config.load_incluster_config(client_configuration=settings)
+        return Cluster(ApiClient(configuration=settings), Inside(harness_namespace))
+
+
 class Cluster:
     """One cluster; safe to use from several threads. `namespace` is the system's, `harness_namespace` ours."""
 
@@ -73,6 +92,18 @@ class Cluster:
         self.namespace = kubernetes.namespace
         self.harness_namespace = kubernetes.harness_namespace
         self.timeout_s = READ_TIMEOUT_S
+        self.connect_timeout_s = CONNECT_TIMEOUT_S
+
+    def be_brisk(self) -> None:
+        """Wait less for each answer from here on: for processes whose silence is taken for death."""
+        self.timeout_s = BRISK_TIMEOUT_S
+        self.connect_timeout_s = BRISK_CONNECT_S
+
+    def seen_as(self, kubernetes: Place) -> "Cluster":
+        """Return the same connection with a target's names for things."""
+        other = Cluster(self._client, kubernetes)
+        other.timeout_s, other.connect_timeout_s = self.timeout_s, self.connect_timeout_s
+        return other
 
     # --- any kind ---------------------------------------------------------------------------------
 
@@ -165,6 +196,40 @@ class Cluster:
                 raise
             return False
         return True
+
+    def evict(self, pod: str, namespace: str | None = None, *, uid: str, resource_version: str) -> bool:
+        """Ask for a pod's eviction; False if a disruption budget refuses it now.
+
+        Raises `Conflict` if the pod has changed since `resource_version`; a pod that is gone is evicted.
+        """
+        where = namespace or self.namespace
+        body = {
+            "apiVersion": "policy/v1",
+            "kind": "Eviction",
+            "metadata": {"name": pod, "namespace": where},
+            "deleteOptions": {"preconditions": {"uid": uid, "resourceVersion": resource_version}},
+        }
+        try:
+            self._json("POST", self._path("pods", where, pod, "eviction"), body=body)
+        except Missing:
+            return True
+        except ClusterRefused as error:
+            if error.status == 429:
+                return False
+            raise
+        return True
+
+    def answers(self) -> bool:
+        """Say whether the API server is there and ready; never raises."""
+        try:
+            response = self.open("GET", "/readyz", {}, None, "application/json", ANSWER_TIMEOUT_S)
+            try:
+                response.read()
+            finally:
+                response.release_conn()
+        except (ApiException, urllib3.exceptions.HTTPError, OSError):
+            return False
+        return response.status < 500
 
     def scale(self, kind: str, name: str, replicas: int, namespace: str | None = None) -> Object:
         """Set the replica count of a deployment or statefulset."""
@@ -342,7 +407,7 @@ class Cluster:
         sent = urlencode({key: value for key, value in query.items() if value})
         url = f"{self._client.configuration.host}{path}{'?' + sent if sent else ''}"
         answer = self._client.rest_client.request(
-            method, url, headers, body, _request_timeout=(CONNECT_TIMEOUT_S, read_timeout_s)
+            method, url, headers, body, _request_timeout=(self.connect_timeout_s, read_timeout_s)
         )
         response: urllib3.BaseHTTPResponse = answer.response
         return response

@@ -60,6 +60,7 @@ KINDS: dict[str, Kind] = {
         Kind("StatefulSet", _APPS, "statefulsets"),
         Kind("Job", _BATCH, "jobs"),
         Kind("EndpointSlice", "/apis/discovery.k8s.io/v1", "endpointslices"),
+        Kind("HorizontalPodAutoscaler", "/apis/autoscaling/v2", "horizontalpodautoscalers"),
         Kind("Lease", "/apis/coordination.k8s.io/v1", "leases"),
         Kind("PodDisruptionBudget", "/apis/policy/v1", "poddisruptionbudgets"),
         Kind("NetworkPolicy", "/apis/networking.k8s.io/v1", "networkpolicies"),

@@ -2,25 +2,31 @@
 
 The conductor (or an experiment played alone) takes it before the first write and renews it as it makes progress; nobody
 renews it from a side thread, so a hang loses it. It refuses (TargetBusy) while another holder is alive, judged by a renewal
-seen to change or dated within its duration; a holder on this host whose process is gone is not alive.
+seen to change or dated within its duration; a holder on this host whose process is gone is not alive. Anybody with kubectl
+ends the run that holds it: by the annotation `focus-harness/halt`, or by deleting the Lease.
 """
 
+import getpass
 import os
 import socket
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Self
 
-from harness.cluster.errors import Conflict
+from harness.clock import boot_seconds
+from harness.cluster.errors import Conflict, Missing
 from harness.cluster.kinds import Object, annotations_of, version_of
-from harness.errors import TargetBusy
+from harness.errors import Stopped, TargetBusy
 
 if TYPE_CHECKING:
     from harness.cluster.client import Cluster
 
 LEASE_NAME = "focus-harness"
 RUN_ANNOTATION = "focus-harness/run"
-DURATION_S = 15
+HALT_ANNOTATION = "focus-harness/halt"
+DURATION_S = 6
+"""Not renewed for this long, the run counts as dead: the reverter undoes its faults, and it injects nothing more itself."""
 _POLL_S = 1.0
 _FORMAT = "%Y-%m-%dT%H:%M:%S.%fZ"
 
@@ -39,6 +45,22 @@ def is_dead_here(holder: str) -> bool:
     return _process_start(int(pid)) != start
 
 
+def operator() -> str:
+    """Return who runs this: `HARNESS_OPERATOR`, or user and host."""
+    if told := os.environ.get("HARNESS_OPERATOR"):
+        return told
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError):  # a user id without a name, as containers have
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"
+
+
+def halt_line(namespace: str) -> str:
+    """Return the kubectl line that ends whatever run holds the lock."""
+    return f"kubectl -n {namespace} annotate lease {LEASE_NAME} {HALT_ANNOTATION}=now --overwrite"
+
+
 class Lease:
     """The lock, held by this process from `acquire` to `release`; usable as `with Lease.acquire(...)`."""
 
@@ -47,45 +69,94 @@ class Lease:
         self.holder = holder
         self.run_id = run_id
         self._obj = obj
+        self._renewed = boot_seconds()
 
     @classmethod
-    def acquire(cls, cluster: "Cluster", run_id: str, holder: str | None = None) -> "Lease":
-        """Take the lock; raise `TargetBusy` with holder and run if another live holder has it.
+    def acquire(
+        cls,
+        cluster: "Cluster",
+        run_id: str,
+        holder: str | None = None,
+        *,
+        ends: str = "",
+        wait_s: float = 0.0,
+    ) -> "Lease":
+        """Take the lock; raise `TargetBusy` with holder and run if another live holder has it for longer than `wait_s`.
 
-        Takes up to 15 s more where the last holder ended without releasing it on another host.
+        Takes up to 6 s more where the last holder ended without releasing it on another host. `ends` is the planned end, for
+        people.
         """
-        holder = holder or holder_of_this_process()
+        until = time.monotonic() + wait_s
+        while True:
+            try:
+                return cls._take_now(cluster, run_id, holder or holder_of_this_process(), ends)
+            except TargetBusy:
+                if time.monotonic() >= until:
+                    raise
+            time.sleep(_POLL_S)
+
+    @classmethod
+    def _take_now(cls, cluster: "Cluster", run_id: str, holder: str, ends: str) -> "Lease":
+        facts = {
+            "run": run_id,
+            "operator": operator(),
+            "ends": ends,
+            "stop": halt_line(cluster.harness_namespace),
+        }
+        annotations = {f"focus-harness/{key}": value for key, value in facts.items()}
         cluster.ensure_harness_namespace()
         while True:
             current = cluster.find("leases", LEASE_NAME, cluster.harness_namespace)
             try:
                 if current is None:
-                    body = {"metadata": {"name": LEASE_NAME, "annotations": {RUN_ANNOTATION: run_id}}}
+                    body = {"metadata": {"name": LEASE_NAME, "annotations": annotations}}
                     obj = cluster.create("leases", {**body, "spec": _spec(holder)}, cluster.harness_namespace)
                 else:
                     _refuse_if_alive(cluster, current, holder)
-                    obj = _take(cluster, current, holder, run_id)
+                    obj = _take(cluster, current, holder, annotations)
             except Conflict:
                 continue  # another one was faster: look again, it is alive then
             return cls(cluster, holder, run_id, obj)
 
+    @property
+    def unrenewed_s(self) -> float:
+        """How long ago the lock was renewed for the last time, sleep of the machine included."""
+        return boot_seconds() - self._renewed
+
     def renew(self) -> None:
-        """Renew the lock; call at least every 5 s. Raise `TargetBusy` if it was lost to another holder."""
-        patch = {"spec": {"renewTime": _now()}}
-        try:
-            self._obj = self._cluster.patch(
-                "leases",
-                LEASE_NAME,
-                patch,
-                self._cluster.harness_namespace,
-                resource_version=version_of(self._obj),
+        """Renew the lock; call at least every 2 s.
+
+        Raises `TargetBusy` if it was lost to another holder, and `Stopped` if somebody has halted the run, or if it has run out:
+        by then the reverter may have undone everything, so nothing may go on as if nothing had been.
+        """
+        if self.unrenewed_s > DURATION_S:
+            raise Stopped(
+                f"the lock ran out: not renewed for {self.unrenewed_s:.0f} s (this process stood still, or was cut off from the "
+                "API server); nothing more is injected"
             )
+        namespace = self._cluster.harness_namespace
+        patch = {"spec": {"renewTime": _now()}}
+        version = version_of(self._obj)
+        try:
+            self._obj = self._cluster.patch("leases", LEASE_NAME, patch, namespace, resource_version=version)
+        except Missing:
+            raise Stopped("halted: somebody deleted the Lease") from None
         except Conflict:
-            found = self._cluster.get("leases", LEASE_NAME, self._cluster.harness_namespace)
+            found = self._cluster.find("leases", LEASE_NAME, namespace)
+            if found is None:
+                raise Stopped("halted: somebody deleted the Lease") from None
             if found["spec"].get("holderIdentity") != self.holder:
                 raise TargetBusy(f"the lock was lost to {_who(found)}; nothing more is injected") from None
             self._obj = found  # touched by a person (an annotation), still ours
             self.renew()
+        self._renewed = boot_seconds()
+        halted = annotations_of(self._obj).get(HALT_ANNOTATION)
+        if halted is not None:
+            raise Stopped(f"halted: somebody annotated the Lease {HALT_ANNOTATION}={halted}")
+
+    def wait_for_api(self) -> None:
+        """Let the lock not run out while we ourselves have taken the API server away; the reverter does not see either."""
+        self._renewed = boot_seconds()
 
     def release(self) -> None:
         """Give the lock back; a lock that is another's by now is left alone."""
@@ -140,12 +211,39 @@ def _refuse_if_alive(cluster: "Cluster", current: Object, holder: str) -> None:
             raise busy
 
 
-def _take(cluster: "Cluster", current: Object, holder: str, run_id: str) -> Object:
+def halt(cluster: "Cluster", why: str) -> str | None:
+    """Ask whatever run holds the lock to end; return who that is, None if nobody does."""
+    current = cluster.find("leases", LEASE_NAME, cluster.harness_namespace)
+    if current is None or not current["spec"].get("holderIdentity"):
+        return None
+    patch = {"metadata": {"annotations": {HALT_ANNOTATION: why}}}
+    try:
+        return _who(cluster.patch("leases", LEASE_NAME, patch, cluster.harness_namespace))
+    except Missing:
+        return None
+
+
+def live_run(cluster: "Cluster") -> str:
+    """Return the run that holds the lock, empty if nobody does or its holder was a process of this host that is gone."""
+    current = cluster.find("leases", LEASE_NAME, cluster.harness_namespace)
+    holder = str((current or {"spec": {}})["spec"].get("holderIdentity") or "")
+    if current is None or not holder or is_dead_here(holder):
+        return ""
+    return annotations_of(current).get(RUN_ANNOTATION, "")
+
+
+def holds_now(cluster: "Cluster", who: str) -> bool:
+    """Say whether that holder (as `halt` returns it) still has the lock."""
+    current = cluster.find("leases", LEASE_NAME, cluster.harness_namespace)
+    return current is not None and bool(current["spec"].get("holderIdentity")) and _who(current) == who
+
+
+def _take(cluster: "Cluster", current: Object, holder: str, facts: Mapping[str, str]) -> Object:
     spec = {
         **_spec(holder),
         "leaseTransitions": int(current["spec"].get("leaseTransitions") or 0) + 1,
     }
-    patch = {"metadata": {"annotations": {RUN_ANNOTATION: run_id}}, "spec": spec}
+    patch = {"metadata": {"annotations": {**facts, HALT_ANNOTATION: None}}, "spec": spec}
     return cluster.patch(
         "leases",
         LEASE_NAME,

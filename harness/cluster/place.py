@@ -3,6 +3,7 @@
 Spelled out here because this package does not see target files: whoever calls it does.
 """
 
+from dataclasses import dataclass
 from typing import Literal, Protocol
 
 
@@ -52,3 +53,15 @@ class Reachable(Protocol):
     def kubernetes(self) -> Place | Literal["none"]:
         """The cluster, or `none`."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """The cluster a pod of ours runs in, known by our namespace alone."""
+
+    harness_namespace: str
+    kubeconfig: str | None = None
+    context: str | None = None
+    identity: str = ""
+    namespace: str = "default"
+    worker_selector: str = ""

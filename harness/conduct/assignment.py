@@ -3,24 +3,10 @@
 from harness.campaign import Plan
 from harness.clock import SystemClock, seconds
 from harness.conduct.folder import RunFolder
-from harness.focus.endpoint import Endpoint, Timeouts
+from harness.focus.endpoint import endpoint_of
 from harness.focus.seam import Budget, Payload
 from harness.load.plan import LoadPlan, Step
 from harness.target import Target
-
-
-def endpoint_of(target: Target) -> Endpoint:
-    """Return where the target's Focus Server is and how it is spoken to."""
-    times = target.timeouts
-    return Endpoint(
-        url=target.url,
-        ca_file=target.tls.ca_file,
-        insecure=target.tls.insecure,
-        timeouts=Timeouts(
-            connect_s=times.connect_s, read_s=times.read_s, total_s=times.total_s, ready_s=times.ready_s
-        ),
-        headers=target.headers,
-    )
 
 
 def load_plan(

@@ -1,11 +1,15 @@
-"""Say in plain words what a campaign will do: for `harness check --explain` and `harness run --dry-run`. Touches nothing."""
+"""Say in plain words what a campaign will do: for `harness check --explain` and `harness run --dry-run`. Changes nothing."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
-from harness.campaign import Plan
+from harness import chaos
+from harness.campaign import HttpCondition, MeasureCondition, Plan, StopCondition
+from harness.cluster import connect
 from harness.conduct.rehearsal import LONGEST_S
+from harness.errors import HarnessError
 from harness.measures.catalogue import BY_NAME
+from harness.measures.live import LIVE, Feed
 from harness.target import Target
 
 
@@ -56,3 +60,43 @@ def explain(planned: Plan, experiments: dict[str, Path], target: Target | None) 
         of = f" of {gate.of}" if gate.of else ""
         yield f"    {gate.title}: {gate.measure}{of} {gate.op} {gate.limit:g} during {during} (at least {max(gate.min_samples, 1)} samples)"
     yield "    the record is complete (always)"
+    if campaign.stop_when:
+        yield "  stopped (exit code 10) when, and not begun to inject while:"
+    for condition in campaign.stop_when:
+        yield f"    {condition.name}: {in_words(condition)} for {condition.for_s:g} s"
+
+
+def in_words(condition: StopCondition) -> str:
+    """Say when a stop condition holds."""
+    if isinstance(condition, MeasureCondition):
+        whole = LIVE[condition.measure] is Feed.RUN
+        over = "over the run so far" if whole else f"over {condition.over_s:g} s"
+        samples = f", from {condition.min_samples} samples on" if condition.min_samples > 1 else ""
+        return f"{condition.title} {over} {condition.op} {condition.limit:g}{samples}"
+    unverified = " (TLS IS NOT VERIFIED)" if condition.insecure else ""
+    if isinstance(condition, HttpCondition):
+        containing = f" with {condition.contains!r}" if condition.contains else ""
+        return f"{condition.shown} does not answer {condition.status}{containing}{unverified}"
+    return f"{condition.promql} {condition.op} {condition.limit:g}, says {condition.url}{unverified}"
+
+
+def calls(planned: Plan, experiments: dict[str, Path], target: Target) -> Iterator[str]:
+    """Yield every object and call of every fault as it would be now; reads the target's cluster, if it answers."""
+    if not planned.moments:
+        return
+    yield "  exactly, as the cluster is now:"
+    try:
+        cluster = connect(target)
+    except HarnessError as error:
+        yield f"    cannot be said: {error}"
+        return
+    try:
+        for moment in planned.moments:
+            yield f"    {moment.inject_s:7.1f} s  {moment.experiment}"
+            try:
+                lines = chaos.calls_of(target, cluster, experiments[moment.experiment], dict(moment.settings))
+            except HarnessError as error:
+                lines = [f"cannot be said: {error}"]
+            yield from (f"      {line}" for line in lines)
+    finally:
+        cluster.close()

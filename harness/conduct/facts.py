@@ -1,6 +1,5 @@
 """Gather what `run.json` says about a run: the plan, the target as it was found, and this host."""
 
-import getpass
 import platform
 import socket
 from datetime import UTC, datetime
@@ -8,7 +7,8 @@ from datetime import UTC, datetime
 from msgspec.structs import replace
 
 import harness
-from harness.cluster import Cluster, name_of
+from harness import chaos
+from harness.cluster import Cluster, name_of, operator
 from harness.conduct.folder import RunFolder
 from harness.conduct.orders import Prepared
 from harness.errors import TargetError
@@ -30,7 +30,7 @@ def run_facts(prepared: Prepared, folder: RunFolder, cluster: Cluster | None) ->
         plan_hash=planned.digest,
         seed=planned.campaign.seed,
         overrides=prepared.order.overrides,
-        operator=_operator(),
+        operator=operator(),
         labels=prepared.order.labels,
         target=target.name,
         target_url=target.url,
@@ -40,6 +40,8 @@ def run_facts(prepared: Prepared, folder: RunFolder, cluster: Cluster | None) ->
         host=f"{socket.gethostname()} ({platform.platform(terse=True)})",
         python=platform.python_version(),
         insecure_tls=target.tls.insecure,
+        guard_only=bool(prepared.order.guard_only and planned.moments and not target.is_sandbox),
+        unverified=chaos.unverified_actions(prepared.experiments.values()),
         wall_start=wall_time(),
         planned_s=planned.duration_s,
         gates=tuple(
@@ -67,13 +69,6 @@ def run_facts(prepared: Prepared, folder: RunFolder, cluster: Cluster | None) ->
     return run if cluster is None else _as_found(run, prepared, cluster)
 
 
-def _operator() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # a user id without a name, as containers have
-        return ""
-
-
 def _as_found(run: RunInfo, prepared: Prepared, cluster: Cluster) -> RunInfo:
     """Add what the cluster says of itself; rights for all of it are not required, what is missing stays empty."""
     run = replace(run, target_identity=cluster.identity(), kubernetes_version=cluster.version())
@@ -88,6 +83,10 @@ def _as_found(run: RunInfo, prepared: Prepared, cluster: Cluster) -> RunInfo:
             for workload in (*cluster.deployments(), *cluster.statefulsets())
             for container in workload["spec"]["template"]["spec"]["containers"]
         }
-        return replace(run, images=images)
+        return replace(run, images=images, fighters=_fighters(prepared, cluster))
     except TargetError:
         return run
+
+
+def _fighters(prepared: Prepared, cluster: Cluster) -> tuple[str, ...]:
+    return chaos.fighters(prepared.target, cluster) if prepared.plan.moments else ()

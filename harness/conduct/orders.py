@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness import chaos
-from harness.campaign import Campaign, Gate, Plan, plan, read_campaign
+from harness.campaign import Campaign, Gate, MeasureCondition, Plan, plan, read_campaign
+from harness.conduct.asking import tls_of
 from harness.conduct.experiments import find_experiments
 from harness.documents import line_of
 from harness.errors import FileProblems, InputError, Problem
 from harness.measures.catalogue import BY_NAME, OF, OUTCOMES
+from harness.measures.live import LIVE, NOT_LIVE, Feed
 from harness.target import Target, find_target, load_target
 
 
@@ -28,6 +30,10 @@ class Order:
     out: Path | None = None
     reports: Path = Path("reports")
     metrics_port: int = 0
+    wait_lock_s: float = 0.0
+    """How long another run on the target is waited for."""
+    guard_only: bool = False
+    """Play without the reverter in the cluster."""
     sandbox: str = ""
     """Name of the sandbox that was started for this run alone, if one was."""
 
@@ -48,6 +54,7 @@ def check_campaign(file: Path, overrides: dict[str, str] | None = None) -> tuple
     campaign = read_campaign(file, overrides)
     experiments, problems = _experiments(file, campaign)
     problems += _measures(file, campaign)
+    problems += _conditions(file, campaign)
     if problems:
         raise FileProblems(problems)
     return plan(campaign), experiments
@@ -77,8 +84,33 @@ def _measures(file: Path, campaign: Campaign) -> list[Problem]:
     return problems
 
 
-def _wrong_measure(gate: Gate, experiments: list[str]) -> tuple[str, str] | None:
-    """Return the key of a gate that names nothing, and what to write instead; None when all is well."""
+def _conditions(file: Path, campaign: Campaign) -> list[Problem]:
+    problems = []
+    for index, condition in enumerate(campaign.stop_when):
+        if not isinstance(condition, MeasureCondition):
+            continue
+        wrong = _wrong_measure(condition, [step.experiment for step in campaign.timeline])
+        if wrong := wrong or _not_live(condition):
+            key, text = wrong
+            line = line_of(file, ("stop_when", index, key))
+            problems.append(Problem(str(file), line, f"stop_when.{index}.{key}: {text}"))
+    return problems
+
+
+def _not_live(condition: MeasureCondition) -> tuple[str, str] | None:
+    """Return the key of a condition that cannot be told while the run goes on, and why; None when all is well."""
+    if why := NOT_LIVE.get(condition.measure):
+        return (
+            "measure",
+            f"{condition.measure} cannot stop a run: {why}. Those that can: {', '.join(LIVE)}",
+        )
+    if LIVE[condition.measure] is Feed.RUN and condition.over is not None:
+        return "over", f"{condition.measure} is counted over the whole run so far; leave `over` out"
+    return None
+
+
+def _wrong_measure(gate: Gate | MeasureCondition, experiments: list[str]) -> tuple[str, str] | None:
+    """Return the key of a gate or condition that names nothing, and what to write instead; None when all is well."""
     if gate.measure not in BY_NAME:
         return "measure", f"{gate.measure!r} is not a measure; {_near(gate.measure, list(BY_NAME))}"
     if not gate.of:
@@ -103,6 +135,9 @@ def prepare(order: Order) -> Prepared:
     target_file = find_target(order.target, beside=order.campaign.resolve().parent)
     target = load_target(target_file)
     _fits(planned, target)
+    for condition in planned.campaign.stop_when:
+        if not isinstance(condition, MeasureCondition):
+            tls_of(condition)
     return Prepared(order, target_file.resolve(), target, planned, experiments)
 
 

@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
+from datetime import UTC, datetime, timedelta
 
 import click
 import msgspec
@@ -16,9 +17,9 @@ import msgspec
 from harness import chaos, observe
 from harness.clock import SystemClock
 from harness.cluster import Cluster, Lease, connect
-from harness.conduct.assignment import endpoint_of
 from harness.conduct.audit import Leftover, as_event, wait_for_cleanup, window_objects
 from harness.conduct.children import Children
+from harness.conduct.conditions import ENDED, StopConditions
 from harness.conduct.ears import Ears
 from harness.conduct.ending import judge_folder, told, write_results
 from harness.conduct.facts import run_facts, wall_time
@@ -29,7 +30,7 @@ from harness.conduct.stage import Stage
 from harness.conduct.stop import Stop
 from harness.errors import Exit, HarnessError, TargetError, Unreachable, gravest
 from harness.focus.api import FocusServerAPI
-from harness.focus.endpoint import INSECURE_WARNING
+from harness.focus.endpoint import INSECURE_WARNING, endpoint_of
 from harness.history.events import (
     FaultChanged,
     Note,
@@ -60,15 +61,25 @@ def play(order: Order) -> int:
                 chaos.rehearse(
                     prepared.target, cluster, prepared.experiments[moment.experiment], dict(moment.settings)
                 )
+        reverter = _look_inside(prepared, cluster)
         folder = make_run_folder(order.reports, prepared.plan.campaign.name, order.out)
         click.echo(f"record: {shown(folder.path)}")
-        run = run_facts(prepared, folder, cluster)
+        run = msgspec.structs.replace(run_facts(prepared, folder, cluster), reverter=reverter)
+        for text in (*run.fighters, *run.unverified):
+            click.echo(f"beware: {text}", err=True)
         write_run(folder.path, run)
         try:
             endings = _perform(prepared, cluster, folder, run, stop)
         finally:
             shutil.rmtree(folder.live_socket.parent, ignore_errors=True)
         return _judge(folder, run, endings)
+
+
+def _look_inside(prepared: Prepared, cluster: Cluster | None) -> str:
+    """Return the version of the reverter that answers; empty where none is needed or somebody does without."""
+    if cluster is None or not prepared.plan.moments or prepared.order.guard_only:
+        return ""
+    return chaos.require_reverter(prepared.target, cluster)
 
 
 def _knock(target: Target) -> None:
@@ -93,11 +104,12 @@ def _perform(
     endings: dict[Exit, str] = {}
     before = window_objects(cluster) if cluster is not None else frozenset()
     with ExitStack() as stack:
-        lease = stack.enter_context(_locked(cluster, run.run_id)) if cluster is not None else None
+        lease = stack.enter_context(_locked(cluster, run, prepared)) if cluster is not None else None
         clock = SystemClock.start()
         state, board = LiveState(run), FaultBoard()
+        conditions = StopConditions(prepared.plan.campaign.stop_when, clock, stop)
         receiver = LiveReceiver(folder.live_socket)
-        ears = stack.enter_context(Ears(receiver, (state.absorb, _hears(board))))
+        ears = stack.enter_context(Ears(receiver, (state.absorb, _hears(board), conditions.hear)))
         writer = stack.enter_context(closing(_writer(folder, "conductor")))
         writer.event(
             RunStarted(at_ns=clock.now(), run_id=run.run_id, campaign=run.campaign, target=run.target)
@@ -110,7 +122,8 @@ def _perform(
         stack.enter_context(_longest(prepared.plan.longest_s, stop))
         stack.enter_context(TerminalView(state, clock, prepared.plan.longest_s, sys.stderr))
         children = stack.enter_context(Children(folder.logs, writer, clock, clock.environment()))
-        stage = Stage(prepared, folder, writer, clock, board, children, lease, stop)
+        stage = Stage(prepared, folder, writer, clock, board, children, lease, stop, conditions)
+        stack.callback(stage.close)
         try:
             stage.play()
         except HarnessError as error:
@@ -121,7 +134,8 @@ def _perform(
             stop.ask(f"internal error: {type(error).__name__}: {error}")
             raise
         finally:
-            endings |= stage.strike()
+            conditions.end()
+            endings |= conditions.endings | stage.strike()
         if cluster is not None:
             _audit(cluster, before, prepared, folder, writer, clock, stop, stage.renew)
         if ears.failure is not None:
@@ -130,14 +144,23 @@ def _perform(
             )
         if stop.asked and not endings:
             endings[Exit.STOPPED] = stop.reason
-        writer.event(RunEnded(at_ns=clock.now(), reason="stopped" if stop.asked else "planned"))
+        ended = ENDED if conditions.endings else "stopped" if stop.asked else "planned"
+        writer.event(RunEnded(at_ns=clock.now(), reason=ended))
     return endings
 
 
 @contextmanager
-def _locked(cluster: Cluster, run_id: str) -> Iterator[Lease]:
+def _locked(cluster: Cluster, run: RunInfo, prepared: Prepared) -> Iterator[Lease]:
     """Hold the target's lock; a lock that cannot be given back lapses by itself and costs the run nothing."""
-    lease = Lease.acquire(cluster, run_id)
+    ends = datetime.now(UTC) + timedelta(seconds=prepared.plan.longest_s + prepared.order.wait_lock_s)
+    brisk = cluster.seen_as(cluster.kubernetes)
+    brisk.be_brisk()  # a conductor that waits long for an answer is silent, and silence is taken for death
+    lease = Lease.acquire(
+        brisk,
+        run.run_id,
+        ends=ends.isoformat(timespec="seconds"),
+        wait_s=prepared.order.wait_lock_s,
+    )
     try:
         yield lease
     finally:

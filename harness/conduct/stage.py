@@ -15,23 +15,28 @@ from harness.clock import SystemClock, nanoseconds
 from harness.cluster import Lease
 from harness.conduct.assignment import load_plan
 from harness.conduct.children import Child, Children
+from harness.conduct.conditions import StopConditions
 from harness.conduct.folder import RunFolder
 from harness.conduct.orders import Prepared
 from harness.conduct.phases import FaultBoard, Phases, chaos_writer
 from harness.conduct.stop import Stop
-from harness.errors import Exit, HarnessError, StillBroken
+from harness.errors import Exit, HarnessError, StillBroken, Unreachable
 from harness.history.events import Note
 from harness.history.writer import HistoryWriter
 from harness.load.plan import write_plan
 
 TICK_S = 0.05
-RENEW_S = 2.0
-HEARTBEAT_S = 10.0
+RENEW_S = 0.5
+"""The lock is renewed this often, and with it a person's halt is heard."""
+STOOD_STILL_S = 6.0
+"""No progress of this process for longer than this: others may have undone its faults, so it ends."""
 LOAD_LEAD_S = 4.0
 """From starting the load process to its first window: Locust and engine have to start."""
 CHAOS_LEAD_S = 10.0
 """From starting a chaos process to its fault: it connects, checks and opens its journal."""
 LOAD_GRACE_S = 15.0
+GUARD_ENDS_S = 150.0
+"""A guard that was let go looks once more and undoes what is open, for up to a minute."""
 
 
 class Stage:
@@ -47,6 +52,7 @@ class Stage:
         children: Children,
         lease: Lease | None,
         stop: Stop,
+        conditions: StopConditions,
     ) -> None:
         self._prepared = prepared
         self._folder = folder
@@ -56,7 +62,9 @@ class Stage:
         self._children = children
         self._lease = lease
         self._stop = stop
+        self._conditions = conditions
         self._phases = Phases(prepared.plan, board, writer, clock)
+        self._alive = chaos.Alive(chaos.undo_folder(folder.path), "conductor")
         self._guard: chaos.Guard | None = None
         self._load: Child | None = None
         self._chaos: dict[str, Child] = {}
@@ -69,25 +77,33 @@ class Stage:
     def play(self) -> None:
         """Play the plan until its end, or until somebody asks to stop."""
         if self._prepared.plan.moments:
-            self._guard = chaos.Guard.start(
-                self._folder.path,
-                self._prepared.target,
-                self._clock,
-                heartbeat_s=HEARTBEAT_S,
-                live=self._folder.live_socket,
-            )
+            self._guard = self._new_guard()
         begins_ns = self._clock.now() + nanoseconds(LOAD_LEAD_S)
         self._start_load(begins_ns)
         waiting = [
             (begins_ns + nanoseconds(moment.inject_s), chaos_writer(number), moment)
             for number, moment in enumerate(self._prepared.plan.moments, start=1)
         ]
+        self._conditions.begin(begins_ns, waiting[0][0] if waiting else None, self._writer)
         ends_ns = begins_ns + nanoseconds(self._prepared.plan.duration_s)
         while not self._stop.wait(TICK_S) and (self._clock.now() < ends_ns or self._recovering(ends_ns)):
             self._phases.tick(begins_ns)
             self._progress()
-            while waiting and waiting[0][0] - nanoseconds(CHAOS_LEAD_S) <= self._clock.now():
+            while (
+                waiting
+                and waiting[0][0] - nanoseconds(CHAOS_LEAD_S) <= self._clock.now()
+                and self._conditions.go()
+            ):
                 self._start_chaos(*waiting.pop(0))
+
+    def _new_guard(self) -> chaos.Guard:
+        return chaos.Guard.start(
+            self._folder.path,
+            self._prepared.target,
+            self._clock,
+            ward="conductor",
+            live=self._folder.live_socket,
+        )
 
     def _recovering(self, ends_ns: int) -> bool:
         """Whether a fault that came late still has to go: the load stays on for it, within the undo's bound."""
@@ -136,27 +152,43 @@ class Stage:
 
     def _progress(self) -> None:
         """Show that this process is alive and working, and take note of processes that ended."""
-        if self._guard is not None:
-            self._guard.beat()
-            if not self._guard.alive() and not self._over and not self._stop.asked:
-                self._endings[Exit.INTERNAL] = (
-                    "the guard process ended; no fault is held without it (see undo/guard.log)"
-                )
-                self._stop.ask(self._endings[Exit.INTERNAL])
+        gap_s = self._alive.beat()
+        if gap_s > STOOD_STILL_S:
+            self._stop.ask(f"this process stood still for {gap_s:.0f} s; nothing more is injected")
+        if self._guard is not None and (trouble := self._guard.trouble):
+            self._replace_guard(trouble)
         self.renew()
         for child, code in self._children.note_ended():
             self._ended(child, code)
 
+    def _replace_guard(self, trouble: str) -> None:
+        """End the run, and put another guard in the place of one that died or hangs: it undoes what others left."""
+        assert self._guard is not None
+        if not self._stop.asked:
+            self._endings[Exit.INTERNAL] = f"{trouble}; no fault is held without a guard (see undo/guard.log)"
+            self._stop.ask(self._endings[Exit.INTERNAL])
+        self._guard.abandon()
+        self._guard = None
+        try:
+            self._guard = self._new_guard()
+        except HarnessError as error:
+            self._note("error", f"no other guard: {error}")
+        self._alive.beat()
+
     def renew(self) -> None:
-        """Renew the lock if it is time. The cluster may be what a fault took away; only a lost lock stops the run."""
+        """Renew the lock if it is time. The cluster may be what a fault took away; a lock that is lost, halted or run out stops the run."""
+        self._alive.beat()
         if self._lease is None or time.monotonic() < self._renew_at:
             return
         self._renew_at = time.monotonic() + RENEW_S
         try:
             self._lease.renew()
+        except Unreachable:
+            if self._board.api_away:
+                self._lease.wait_for_api()
         except HarnessError as error:
-            if error.code is Exit.BUSY:
-                self._endings[Exit.BUSY] = str(error)
+            if error.code in {Exit.BUSY, Exit.STOPPED} and not self._stop.asked:
+                self._endings[error.code] = str(error)
                 self._stop.ask(str(error))
 
     def _ended(self, child: Child, code: int) -> None:
@@ -198,9 +230,23 @@ class Stage:
         """Release the guard, which looks once more and undoes what is open; what it cannot undo is said."""
         if self._guard is None:
             return
-        code = self._guard.release()
+        self._guard.let_go()
+        until = time.monotonic() + GUARD_ENDS_S
+        while (code := self._guard.poll()) is None and time.monotonic() < until and not self._guard.trouble:
+            self.renew()
+            time.sleep(TICK_S)
+        if code is None and self._guard.trouble:  # it hangs: another one looks in its place
+            self._replace_guard(self._guard.trouble)
+            code = self._guard.release() if self._guard is not None else Exit.BROKEN
         self._guard = None
         if code != Exit.OK:
             error = StillBroken(f"a fault may still be in; run: harness undo {self._folder.path}")
             self._endings[error.code] = str(error)
-            self._writer.event(Note(at_ns=self._clock.now(), level="error", text=str(error)))
+            self._note("error", str(error))
+
+    def close(self) -> None:
+        """End the sign of life: nobody is waited for any more."""
+        self._alive.close()
+
+    def _note(self, level: str, text: str) -> None:
+        self._writer.event(Note(at_ns=self._clock.now(), level=level, text=text))

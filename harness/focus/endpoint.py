@@ -4,6 +4,7 @@ Built from a target file by load, doctor and conductor; read by the REST client 
 """
 
 import ssl
+from typing import Protocol
 
 import msgspec
 
@@ -51,6 +52,49 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     def unverified(self) -> bool:
         """Whether TLS is spoken without knowing to whom."""
         return self.insecure and self.url.startswith("https://")
+
+
+class _Tls(Protocol):
+    ca_file: str | None
+    insecure: bool
+
+
+class _Times(Protocol):
+    connect_s: float
+    read_s: float
+    total_s: float
+    ready_s: float
+
+
+class Served(Protocol):
+    """What a target file says of its Focus Server; spelled out because this package does not see target files."""
+
+    url: str
+    headers: dict[str, str]
+
+    @property
+    def tls(self) -> _Tls:
+        """How HTTPS is verified."""
+        ...
+
+    @property
+    def timeouts(self) -> _Times:
+        """How long each step may take."""
+        ...
+
+
+def endpoint_of(target: Served) -> Endpoint:
+    """Return where a target's Focus Server is and how it is spoken to."""
+    times = target.timeouts
+    return Endpoint(
+        url=target.url,
+        ca_file=target.tls.ca_file,
+        insecure=target.tls.insecure,
+        timeouts=Timeouts(
+            connect_s=times.connect_s, read_s=times.read_s, total_s=times.total_s, ready_s=times.ready_s
+        ),
+        headers=target.headers,
+    )
 
 
 INSECURE_WARNING = (

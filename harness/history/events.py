@@ -84,7 +84,7 @@ class PhaseChanged(Event, frozen=True, kw_only=True, tag="phase_changed"):
 
 
 class RunEnded(Event, frozen=True, kw_only=True, tag="run_ended"):
-    """The conductor ended the run; `reason` is `planned`, `stopped`, or what went wrong."""
+    """The conductor ended the run; `reason` is `planned`, `stopped`, `stop condition`, or what went wrong."""
 
     reason: str
 
@@ -102,6 +102,28 @@ class ProcessEnded(Event, frozen=True, kw_only=True, tag="process_ended"):
     process: str
     pid: int
     exit_code: int
+
+
+class ConditionState(StrEnum):
+    """What is known of a stop condition at one moment."""
+
+    CLEAR = "clear"
+    HOLDS = "holds"
+    UNKNOWN = "unknown"
+
+
+class StopConditionChanged(Event, frozen=True, kw_only=True, tag="stop_condition_changed"):
+    """A stop condition of the campaign is in another state than before, or (`ended`) has just ended the run.
+
+    `value` is what was compared with the limit, None where there is no number; `detail` says it in words. With `ended`, `detail`
+    is the reason, and an `unknown` one means that the run could not see what it must not go on without.
+    """
+
+    name: str
+    state: ConditionState
+    value: float | None = None
+    detail: str = ""
+    ended: bool = False
 
 
 class Note(Event, frozen=True, kw_only=True, tag="note"):
@@ -348,6 +370,7 @@ AnyEvent = Union[  # noqa: UP007  (msgspec builds its decoder from this union)
     RunEnded,
     ProcessStarted,
     ProcessEnded,
+    StopConditionChanged,
     Note,
     WindowAccepted,
     WindowReady,

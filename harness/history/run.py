@@ -62,6 +62,14 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
     host: str = ""
     python: str = ""
     insecure_tls: bool = False
+    reverter: str = ""
+    """Version of the reverter that answered before the start; empty if none was asked."""
+    guard_only: bool = False
+    """Played off the sandbox without a reverter, because somebody said so."""
+    unverified: tuple[str, ...] = ()
+    """Actions that nobody undoes, as `experiment: action`."""
+    fighters: tuple[str, ...] = ()
+    """Who will put changed objects back, in words."""
     wall_start: str
     wall_end: str = ""
     planned_s: float = 0.0

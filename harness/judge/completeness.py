@@ -9,6 +9,9 @@ from collections import Counter
 from harness.history.events import (
     FaultChanged,
     FaultStep,
+    LoadState,
+    Phase,
+    PhaseChanged,
     ProcessEnded,
     ProcessStarted,
     RunStarted,
@@ -20,6 +23,7 @@ from harness.measures.catalogue import died
 
 ENTRY_STEPS = (FaultStep.OPENED, FaultStep.INJECTED, FaultStep.UNDONE, FaultStep.VERIFIED)
 PLANNED = "planned"
+SIGTERM = 15
 
 
 def holes(record: RunRecord) -> tuple[str, ...]:
@@ -42,13 +46,7 @@ def _ends(record: RunRecord) -> list[str]:
 
 def _steps(record: RunRecord) -> list[str]:
     """Every planned step that was due must have left all its fault's records."""
-    ended = record.ended
-    stopped_ns = record.end_ns if ended is None or ended.reason != PLANNED else None
-    due = Counter(
-        step.experiment
-        for step in record.run.steps
-        if stopped_ns is None or step.at_s * SECOND_NS < stopped_ns - SECOND_NS
-    )
+    due = _due(record)
     missing = []
     for experiment, times in sorted(due.items()):
         changes = [change for change in record.of(FaultChanged) if change.experiment == experiment]
@@ -61,6 +59,24 @@ def _steps(record: RunRecord) -> list[str]:
     return missing
 
 
+def _due(record: RunRecord) -> Counter[str]:
+    """Count the steps that were to be played: all of the plan, or those whose time came before the run was ended early."""
+    planned = Counter(step.experiment for step in record.run.steps)
+    ended = record.ended
+    if ended is not None and ended.reason == PLANNED:
+        return planned
+    if record.drain_ns is None:
+        over_ns = record.end_ns - SECOND_NS
+        return Counter(step.experiment for step in record.run.steps if step.at_s * SECOND_NS < over_ns)
+    over_ns = record.drain_ns - SECOND_NS
+    begun = Counter(
+        change.step
+        for change in record.of(PhaseChanged)
+        if change.phase is Phase.INJECT and change.at_ns < over_ns
+    )
+    return planned & begun
+
+
 def _writers(record: RunRecord) -> list[str]:
     """Every process that started must have written and ended, and none may have died with records unwritten."""
     open_pids = {started.pid: started.process for started in record.of(ProcessStarted)}
@@ -71,14 +87,27 @@ def _writers(record: RunRecord) -> list[str]:
             missing.append(f"process {ended.process} died with exit code {ended.exit_code}")
     missing += [f"process {name} (pid {pid}) has no end in the record" for pid, name in open_pids.items()]
     writers = {line.writer for line in record.records}
+    unheard = {  # asked to end before they had begun: they opened nothing, so nothing of theirs is missing
+        ended.pid
+        for ended in record.of(ProcessEnded)
+        if ended.process.startswith("chaos") and ended.exit_code == -SIGTERM
+    }
     missing += [
         f"process {started.process} has written no record"
         for started in record.of(ProcessStarted)
-        if not any(_wrote(writer, started.process) for writer in writers)
+        if started.pid not in unheard and not any(_wrote(writer, started.process) for writer in writers)
     ]
-    if record.run.planned_s > 0 and not len(record.attempts.rows):
+    if record.run.planned_s > 0 and not len(record.attempts.rows) and _asking(record):
         missing.append("the record has no attempt: the load wrote nothing")
     return missing
+
+
+def _asking(record: RunRecord) -> bool:
+    """Return whether there must be attempts: always, unless the run was ended before the load asked for windows."""
+    if record.ended is None or record.ended.reason == PLANNED or record.drain_ns is None:
+        return True
+    over_ns = record.drain_ns - SECOND_NS
+    return any(state.wanted > 0 and state.at_ns < over_ns for state in record.of(LoadState))
 
 
 def _wrote(writer: str, process: str) -> bool:

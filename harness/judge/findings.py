@@ -10,7 +10,7 @@ from enum import StrEnum
 import msgspec
 
 from harness.errors import Exit
-from harness.history.events import Phase
+from harness.history.events import ConditionState, Phase
 from harness.measures.gate import Status as Status  # noqa: PLC0414 (part of this shape)
 
 SCHEMA = 1
@@ -323,6 +323,24 @@ class GateFinding(Finding, frozen=True, kw_only=True):
     """True for the gate on the history's completeness, which is always there."""
 
 
+class StopFinding(Finding, frozen=True, kw_only=True):
+    """A stop condition as the run saw it: how it stood at last, and for how long it held or was not known."""
+
+    name: str
+    state: ConditionState
+    """At the end of looking."""
+    value: float | None
+    detail: str
+    """What was seen last; the reason, if it ended the run."""
+    held: int
+    """How many times it began to hold."""
+    held_s: float
+    unknown_s: float
+    first_held_ns: int | None
+    ended: bool
+    """Whether it ended the run, or kept the first fault from being injected."""
+
+
 class Verdict(Finding, frozen=True, kw_only=True):
     """The run's ending: word, exit code, and why, gravest first."""
 
@@ -388,3 +406,5 @@ class Findings(Finding, frozen=True, kw_only=True):
     deaths: tuple[ProcessDeath, ...]
     generator: GeneratorHealth
     remarks: tuple[Remark, ...]
+    stops: tuple[StopFinding, ...] = ()
+    """In the order they were first looked at."""

@@ -39,6 +39,7 @@ from harness.judge.gates import judge_gates
 from harness.judge.record import SECOND_NS, RunRecord, outcome_counts, within
 from harness.judge.spreads import spreads
 from harness.judge.steps import ints
+from harness.judge.stops import stop_findings
 from harness.judge.verdict import verdict
 from harness.judge.world import World
 from harness.measures.measure import quantile_s
@@ -53,6 +54,7 @@ def judge(run: RunInfo, history: History) -> Findings:
     missing = holes(record)
     gates = judge_gates(record, world, faults, missing, blind_spots)
     left = _leftovers(record)
+    stops = stop_findings(record)
     ended = record.ended.reason if record.ended else ""
     refusals = _refusals(record, world, faults)
     seconds = tables.seconds_table(record, world)
@@ -60,7 +62,7 @@ def judge(run: RunInfo, history: History) -> Findings:
     outcomes = outcome_counts(record.creates, record.attempts.texts)
     return Findings(
         run=_summary(record, ended),
-        verdict=verdict(run, ended, gates, faults, left),
+        verdict=verdict(run, ended, gates, faults, left, stops),
         gates=gates,
         phases=record.phases,
         by_phase=tables.phase_tables(record, world),
@@ -84,6 +86,7 @@ def judge(run: RunInfo, history: History) -> Findings:
         deaths=deaths(record),
         generator=_generator(record),
         remarks=_remarks(record),
+        stops=stops,
     )
 
 

@@ -93,6 +93,12 @@ class RunRecord:
         spans.append(PhaseSpan(phase=phase, step=step, from_ns=from_ns, to_ns=max(self.end_ns + 1, from_ns)))
         return tuple(spans)
 
+    @cached_property
+    def drain_ns(self) -> int | None:
+        """When the last phase began, None if the run did not come so far."""
+        begun = [change.at_ns for change in self.of(PhaseChanged) if change.phase is Phase.DRAIN]
+        return begun[0] if begun else None
+
     def phase_index(self, at_ns: Ints) -> Ints:
         """Return the phase at each instant, as an index into `PHASES`."""
         edges = ints(span.from_ns for span in self.phases[1:])

@@ -14,8 +14,10 @@ from harness.judge.findings import (
     GateFinding,
     Leftover,
     Status,
+    StopFinding,
     Verdict,
 )
+from harness.judge.stops import endings_of
 
 STOPPED = "stopped"
 OWN_ENDINGS = frozenset({Exit.FAILED, Exit.UNJUDGED, Exit.OK})
@@ -28,9 +30,18 @@ def verdict(
     gates: tuple[GateFinding, ...],
     faults: tuple[FaultFinding, ...],
     leftovers: tuple[Leftover, ...],
+    stops: tuple[StopFinding, ...] = (),
 ) -> Verdict:
     """Return how the run ended, gravest reason first."""
-    endings = [*_conducted(run, ended), *_faults(faults), *_left(leftovers), *_gates(gates)]
+    stopped = endings_of(stops)
+    conducted = _conducted(run, ended, by_condition=bool(stopped))
+    endings = [
+        *conducted,
+        *stopped,
+        *_faults(faults),
+        *_left(leftovers),
+        *_gates(gates, cut_short=bool(stopped)),
+    ]
     code = gravest(ending for ending, _ in endings)
     order = [code, *(ending for ending in Exit if ending != code)]
     reasons = tuple(text for _, text in sorted(endings, key=lambda ending: order.index(ending[0])))
@@ -46,13 +57,13 @@ def verdict(
     )
 
 
-def _conducted(run: RunInfo, ended: str) -> list[tuple[Exit, str]]:
-    """What the conductor knew before judging."""
+def _conducted(run: RunInfo, ended: str, *, by_condition: bool) -> list[tuple[Exit, str]]:
+    """What the conductor knew before judging; that a stop condition ended the run is told by the condition itself."""
     if run.exit_code is not None and run.exit_code in set(Exit) - OWN_ENDINGS:
         return [(Exit(run.exit_code), run.exit_reason or f"the run ended: {ended}")]
     if ended == STOPPED:
         return [(Exit.STOPPED, "the run was stopped from outside; what was injected is undone")]
-    if ended and ended != PLANNED:
+    if ended and ended != PLANNED and not by_condition:
         return [(Exit.FAILED, f"the run ended early: {ended}")]
     return []
 
@@ -86,8 +97,15 @@ def _left(leftovers: tuple[Leftover, ...]) -> list[tuple[Exit, str]]:
     return [(Exit.BROKEN, f"a fault left something behind: {names}; run `harness undo`")]
 
 
-def _gates(gates: tuple[GateFinding, ...]) -> list[tuple[Exit, str]]:
-    failed = [(Exit.FAILED, f"gate failed: {g.name}: {g.reason}") for g in gates if g.status == Status.FAILED]
+def _gates(gates: tuple[GateFinding, ...], *, cut_short: bool) -> list[tuple[Exit, str]]:
+    """Return the gates' endings. What a run that was cut short did not reach is not judged: it might have got there."""
+    failed = [
+        (Exit.UNJUDGED, f"gate not reached, the run was cut short: {g.name}: {g.reason}")
+        if cut_short and g.value is not None and g.value < g.limit
+        else (Exit.FAILED, f"gate failed: {g.name}: {g.reason}")
+        for g in gates
+        if g.status == Status.FAILED
+    ]
     blind = [
         (Exit.UNJUDGED, f"gate not judged: {g.name}: {g.reason}")
         for g in gates

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from harness.clock import SECOND_NS
 from harness.history.events import (
+    ConditionState,
     DependencySeen,
     Drift,
     Event,
@@ -34,6 +35,7 @@ from harness.history.events import (
     ScenarioSuspended,
     SharesSeen,
     SlotsSeen,
+    StopConditionChanged,
     WatcherState,
     WindowClosed,
     WindowReady,
@@ -114,6 +116,7 @@ class LiveState:
             RunStarted: self._run_started,
             PhaseChanged: self._phase_changed,
             RunEnded: self._run_ended,
+            StopConditionChanged: self._condition_changed,
             Note: self._note,
             WindowReady: self._window_ready,
             FirstFrame: self._first_frame,
@@ -224,6 +227,15 @@ class LiveState:
         self._sums.ended = event.reason
         level = "info" if event.reason == "planned" else "warning"
         self._headline(event.at_ns, level, f"run ended: {event.reason}")
+
+    def _condition_changed(self, writer: str, event: StopConditionChanged) -> None:
+        if event.ended:
+            self._headline(event.at_ns, "error", event.detail)
+            return
+        word = {ConditionState.HOLDS: "holds", ConditionState.UNKNOWN: "is not known"}.get(event.state, "")
+        if word:
+            text = f"stop condition {event.name!r} {word}: {event.detail}"
+            self._headline(event.at_ns, "warning", text)
 
     def _note(self, writer: str, event: Note) -> None:
         level = event.level if event.level in ("info", "warning", "error") else "info"

@@ -122,6 +122,7 @@ def render_page(findings: Findings, run: RunInfo, folder: str) -> str:
             folder=folder,
             verdict_word=sentences.VERDICT_WORDS[findings.verdict.status],
             lead=sentences.lead(findings),
+            cautions=sentences.cautions(run),
             figures=figures(findings),
             happened=sentences.occurrences(findings),
             headline=sentences.sentence(findings.verdict.reason),

@@ -5,6 +5,7 @@ Pure; page, text and markdown show the same sentences. Every number comes from t
 
 from dataclasses import dataclass
 
+from harness.history.run import RunInfo
 from harness.judge.findings import FaultFinding, Findings, Status
 from harness.report import words
 
@@ -210,3 +211,20 @@ def sentence(text: str) -> str:
     """Return text with a capital first, unless it begins with a name; its end may be a command and stays as it is."""
     first = text.split(" ", 1)[0].rstrip(",;:")
     return text[:1].upper() + text[1:] if first.isalpha() else text
+
+
+def cautions(run: RunInfo) -> tuple[str, ...]:
+    """Return what a reader has to know before anything else: safety that somebody went without. Nothing is usual."""
+    found = []
+    if run.guard_only:
+        found.append(
+            "Played with --guard-only: no reverter in the cluster would have undone the faults if this machine had been lost."
+        )
+    if run.unverified:
+        found.append(f"Actions that nobody undoes or verifies were played: {', '.join(run.unverified)}.")
+    if run.insecure_tls:
+        found.append(
+            "TLS certificates of the target were not verified: anybody on the way could have answered."
+        )
+    found += [f"Somebody may have fought back: {text}." for text in run.fighters]
+    return tuple(found)

@@ -53,6 +53,7 @@ def summary_text(
     )
     lines = [painted(word, verdict.status) + told.removeprefix(word)]
     lines += [_wrapped(f"  {reason}", width, "  ") for reason in verdict.reasons if reason != verdict.reason]
+    lines += [_wrapped(f"  ! {caution}", width, "    ") for caution in sentences.cautions(run)]
     lines += ["", *(_wrapped(sentence, width) for sentence in sentences.lead(findings)), ""]
     longest = max((cell_len(gate.name) for gate in findings.gates), default=0)
     roomy = all(14 + longest + 2 + cell_len(_value(gate)) <= width for gate in findings.gates)
@@ -123,6 +124,7 @@ def markdown_summary(findings: Findings, run: RunInfo) -> str:
         "",
         f"**{_cell(verdict.reason)}**",
         *(f"- {_cell(reason)}" for reason in verdict.reasons if reason != verdict.reason),
+        *(f"- ⚠ {_cell(caution)}" for caution in sentences.cautions(run)),
         "",
         " ".join(_cell(sentence) for sentence in sentences.lead(findings)),
         "",
@@ -181,7 +183,7 @@ def junit_xml(findings: Findings, run: RunInfo) -> str:
     # A verdict that no gate explains (a stop condition, a blind watcher) must show up too.
     unexplained = code is not Exit.OK and not failures and not errors
     body = ""
-    if ended_badly or unexplained:
+    if ended_badly or unexplained or any(stop.ended for stop in findings.stops):
         errors += 1
         kind = quoteattr(code.name.lower())
         text = escape(_clean("\n".join(findings.verdict.reasons)))

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from harness.clock import SECOND_NS
-from harness.history.events import Outcome, Phase
+from harness.history.events import ConditionState, Outcome, Phase
 from harness.history.samples import ACCEPTED
 from harness.judge.findings import GateFinding, Interval, Limit, Shares, Status
 
@@ -84,6 +84,13 @@ SHARES: Final[dict[Shares, str]] = {
 }
 
 STATUS_SIGN: Final[dict[Status, str]] = {Status.PASSED: "✓", Status.FAILED: "✗", Status.UNJUDGED: "?"}
+
+CONDITION_STATUS: Final[dict[ConditionState, Status]] = {
+    ConditionState.CLEAR: Status.PASSED,
+    ConditionState.HOLDS: Status.FAILED,
+    ConditionState.UNKNOWN: Status.UNJUDGED,
+}
+"""How a stop condition's state looks beside the gates."""
 
 OPERATORS: Final[dict[str, str]] = {
     ">=": "at least",

@@ -1,7 +1,7 @@
 """`harness sandbox`: start, look at, take hold of and end the embedded reference world.
 
-The command line is all there is to it: the work is the supervisor's. Called by `harness.cli`; a target's `node_access`
-calls `node`.
+The command line is all there is to it: the work is the supervisor's. Called by `harness.cli`; the `hands` of a target call
+`node`, `network`, `api` and `later`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,17 @@ import click
 
 import harness
 from harness.errors import Exit, HarnessError, InputError, Unreachable
+from harness.sandbox.control import Reply, ask
+from harness.sandbox.hands import (
+    API_VERBS,
+    NETWORK_VERBS,
+    PROCESS_VERBS,
+    Request,
+    api_request,
+    later_request,
+    network_request,
+    node_request,
+)
 from harness.sandbox.manifests import broker_kind
 from harness.sandbox.processes import MARK, end_all, processes_of
 from harness.sandbox.readiness import Part, parts_of
@@ -32,7 +43,6 @@ from harness.sandbox.state import (
     sandbox_root,
     take_name,
 )
-from harness.sandbox.supervisor import VERBS, Request, ask
 from harness.sandbox.surroundings import variables
 
 KEPT = ("logs", "truth", "supervisor.log")
@@ -209,11 +219,7 @@ def status(name: str, form: str) -> None:
     """Say what runs and what is missing; exit 10 when the sandbox is not ready."""
     found = read_sandbox(name)
     running = is_running(name)
-    processes = (
-        [(one.role, one.pid, one.state) for one in ask(found.root, Request("status")).processes]
-        if running
-        else []
-    )
+    reply = ask(found.root, Request("status")) if running else Reply()
     parts = parts_of(found) if running else [Part("supervisor", ready=False, seen="is not running")]
     broker = broker_kind(found.settings)
     ready = all(part.ready for part in parts)
@@ -226,7 +232,11 @@ def status(name: str, form: str) -> None:
             "profile": found.settings.profile,
             "broker": broker,
             "parts": {part.name: {"ready": part.ready, "seen": part.seen} for part in parts},
-            "processes": [{"role": role, "pid": pid, "state": state} for role, pid, state in processes],
+            "processes": [
+                {"role": one.role, "pid": one.pid, "state": one.state, "impairment": str(one.impairment)}
+                for one in reply.processes
+            ],
+            "timers": [{"name": one.name, "in_s": one.in_s, "does": one.words} for one in reply.timers],
         }
         click.echo(json.dumps(said, indent=1))
     else:
@@ -236,8 +246,12 @@ def status(name: str, form: str) -> None:
         for part in parts:
             click.echo(f"  {'ok ' if part.ready else 'NO '} {part.name}: {part.seen}")
         click.echo(f"  broker: {_BROKER_WORDS.get(broker, broker)}")
-        for role, pid, state in processes:
-            click.echo(f"  {role}: {state}{f' (process {pid})' if state != 'ended' else ''}")
+        for one in reply.processes:
+            process_id = f" (process {one.pid})" if one.state != "ended" else ""
+            impaired = f", {one.impairment}" if str(one.impairment) else ""
+            click.echo(f"  {one.role}: {one.state}{process_id}{impaired}")
+        for timer in reply.timers:
+            click.echo(f"  in {timer.in_s:.0f} s: {timer.words} (timer {timer.name})")
     if not ready:
         sys.exit(Exit.FAILED)
 
@@ -268,18 +282,60 @@ def env(name: str, form: str) -> None:
 @sandbox.command()
 @NAME
 @click.argument("node_name", metavar="NODE")
-@click.argument("verb", type=click.Choice(VERBS))
+@click.argument("verb", type=click.Choice(PROCESS_VERBS))
 def node(name: str, node_name: str, verb: str) -> None:
     """Freeze, thaw, kill or start a node's kubelet; killing it kills its pods."""
     found = read_sandbox(name)
-    found.node_index(node_name)
-    click.echo(ask(found.root, Request(verb, f"kubelet/{node_name}")).said)
+    click.echo(ask(found.root, node_request(found, node_name, verb)).said)
+
+
+@sandbox.command()
+@NAME
+@click.argument("node_name", metavar="NODE")
+@click.argument("verb", type=click.Choice(NETWORK_VERBS))
+@click.argument("amount", default="")
+def network(name: str, node_name: str, verb: str, amount: str) -> None:
+    """Slow down, drop or clear what passes through the service proxy of a node.
+
+    That is what goes to node ports of NODE and, for the master, to ClusterIPs. `slow` makes each way longer by
+    AMOUNT (like 50ms; 200ms when it is not given), `drop` lets nothing pass, `clear` takes back either.
+    """
+    found = read_sandbox(name)
+    click.echo(ask(found.root, network_request(found, node_name, verb, amount)).said)
+
+
+@sandbox.command()
+@NAME
+@click.argument("verb", type=click.Choice(API_VERBS))
+@click.argument("amount", default="")
+def api(name: str, verb: str, amount: str) -> None:
+    """Take the Kubernetes API down, make it slow, or bring it up again.
+
+    `down` kills the control plane; its objects are on disk. `slow` makes each answer come AMOUNT later (like
+    500ms; 2s when it is not given). `up` takes back both, and a freeze.
+    """
+    click.echo(ask(read_sandbox(name).root, api_request(verb, amount)).said)
+
+
+@sandbox.command()
+@NAME
+@click.argument("timer")
+@click.argument("after_s", metavar="SECONDS", type=click.IntRange(min=0))
+@click.argument("action", nargs=-1)
+def later(name: str, timer: str, after_s: int, action: tuple[str, ...]) -> None:
+    """Do something after SECONDS, whatever becomes of whoever asked for it.
+
+    ACTION is `node NODE VERB`, `network NODE VERB [AMOUNT]` or `api VERB [AMOUNT]`. TIMER is a name: arming it
+    again replaces what it was to do; 0 SECONDS forgets it.
+    """
+    found = read_sandbox(name)
+    click.echo(ask(found.root, later_request(found, timer, after_s, action)).said)
 
 
 @sandbox.command()
 @NAME
 @click.argument("role")
-@click.argument("verb", type=click.Choice(VERBS))
+@click.argument("verb", type=click.Choice(PROCESS_VERBS))
 def process(name: str, role: str, verb: str) -> None:
     """Freeze, thaw, kill or start a process.
 
@@ -287,4 +343,4 @@ def process(name: str, role: str, verb: str) -> None:
     (focus-server, mongodb, rabbitmq, player, pzlinux, cleanup-grpc). Nothing that was killed comes back by
     itself, but containers, which their kubelet starts again.
     """
-    click.echo(ask(read_sandbox(name).root, Request(verb, role)).said)
+    click.echo(ask(read_sandbox(name).root, Request("process", role, verb)).said)

@@ -2,8 +2,8 @@
 
 A parent that forks holds the write end of one pipe and shows it to nobody. Each child keeps a reading end of its
 own on which the kernel is asked to send SIGKILL to the child's process group once no writer is left. That
-works for a child that is stopped, busy or deep inside foreign code, and takes what the child started along; it
-needs no thread. Where the kernel cannot do it (macOS) a thread reads the pipe instead. The supervisor, the
+works for a child that is stopped, busy, deep inside foreign code or has become another program, and takes what the child
+started along; it needs no thread. Where the kernel cannot do it (macOS) a thread reads the pipe instead. The supervisor, the
 kubelets and their spawners use it; nothing here ever signals a process outside the caller's own group.
 """
 
@@ -40,6 +40,7 @@ class Lifeline:
         # An open file has one owner; opening the pipe anew gives this child an open file of its own.
         own = os.open(f"/proc/self/fd/{self._read}", os.O_RDONLY | os.O_NONBLOCK)
         os.close(self._read)
+        os.set_inheritable(own, True)  # a child that becomes another program hangs on it as before
         fcntl.fcntl(own, fcntl.F_SETOWN, -os.getpgrp())
         fcntl.fcntl(own, _F_SETSIG, signal.SIGKILL)
         fcntl.fcntl(own, fcntl.F_SETFL, fcntl.fcntl(own, fcntl.F_GETFL) | os.O_ASYNC)

@@ -1,8 +1,8 @@
 """Is a sandbox ready, and if not, what is missing? Asked by `up` and `status`, over the wire like any client.
 
-Ready means: the control plane answers, every node is Ready, every workload has the pods it wants, and the
-ingress answers GET /focus-server/ack with 200. It reads only, and takes no answer for granted: what cannot be
-asked is missing.
+Ready means: the control plane answers, every node is Ready, every workload has the pods it wants, the ingress answers GET
+/focus-server/ack with 200, and Focus Server knows the fibre, unless it is set to wait for it. It reads only, and takes no
+answer for granted: what cannot be asked is missing.
 """
 
 from __future__ import annotations
@@ -66,7 +66,8 @@ def parts_of(sandbox: Sandbox) -> list[Part]:
         return [Part("control plane", ready=False, seen=str(error.__cause__ or error))]
     parts = [Part("control plane", ready=True, seen="answers"), _nodes(sandbox, nodes)]
     parts += [_workload(sandbox, resource, name) for resource, name in workloads_wanted(sandbox.settings)]
-    return [*parts, _ingress(sandbox)]
+    parts.append(_ingress(sandbox))
+    return parts if sandbox.settings.waiting_for_fiber else [*parts, _fibre(sandbox)]
 
 
 def _nodes(sandbox: Sandbox, nodes: list[dict[str, Any]]) -> Part:
@@ -92,12 +93,28 @@ def _workload(sandbox: Sandbox, resource: str, name: str) -> Part:
 
 def _ingress(sandbox: Sandbox) -> Part:
     path = sandbox.settings.ingress_prefix + "/ack"
+    try:
+        code, _ = _ask_focus_server(sandbox, path)
+    except (OSError, http.client.HTTPException) as error:
+        return Part("ingress", ready=False, seen=str(error))
+    return Part("ingress", code == 200, f"GET {path}: {code}")
+
+
+def _fibre(sandbox: Sandbox) -> Part:
+    path = sandbox.settings.ingress_prefix + "/live_metadata"
+    try:
+        code, body = _ask_focus_server(sandbox, path)
+        known = code == 200 and bool(json.loads(body)["prr"])
+    except (OSError, ValueError, KeyError, http.client.HTTPException) as error:
+        return Part("fibre", ready=False, seen=str(error))
+    return Part("fibre", known, "known to Focus Server" if known else "Focus Server waits for the player")
+
+
+def _ask_focus_server(sandbox: Sandbox, path: str) -> tuple[int, bytes]:
     line = http.client.HTTPConnection(sandbox.addresses.ingress_host, INGRESS_PORT, timeout=TIMEOUT_S)
     try:
         line.request("GET", path)
-        code = line.getresponse().status
-    except (OSError, http.client.HTTPException) as error:
-        return Part("ingress", ready=False, seen=str(error))
+        answer = line.getresponse()
+        return answer.status, answer.read()
     finally:
         line.close()
-    return Part("ingress", code == 200, f"GET {path}: {code}")

@@ -1,9 +1,8 @@
 """The process a sandbox hangs on: starts the control plane, kubelets, proxies and the ingress, and waits.
 
-`harness sandbox up` starts it detached; `down`, `node` and `process` talk to it over a Unix socket in the
-sandbox's directory. It imports everything once and forks, which makes starting quick and memory shared. All
-children hang on its lifeline. It is hardware: what is killed stays dead until somebody says `start`.
-It never speaks Kubernetes and never restarts anything by itself.
+`harness sandbox up` starts it detached; `down` and the hands talk to it over a Unix socket in the sandbox's directory. It imports everything once and forks, which makes starting quick and memory shared. All
+children hang on its lifeline. It is hardware: what is killed stays dead until somebody says `start`, and what is
+impaired stays so until somebody says otherwise, if need be a timer that was armed here. It never speaks Kubernetes.
 """
 
 from __future__ import annotations
@@ -26,15 +25,17 @@ from typing import NoReturn
 import msgspec
 
 from harness.errors import HarnessError, InputError
+from harness.sandbox.control import Armed, Process, Reply, control_socket
+from harness.sandbox.hands import Request
+from harness.sandbox.impairments import NONE, Impairment, impair, impairment_of
 from harness.sandbox.lifeline import Lifeline
 from harness.sandbox.node.containers import Container, containers_of
 from harness.sandbox.processes import close_files_but, is_frozen, name_process, wait_gone
 from harness.sandbox.settings import Settings
 from harness.sandbox.state import Sandbox, clear, take_block
+from harness.sandbox.timers import Timer, Timers
 
 log = logging.getLogger(__name__)
-
-VERBS = ("freeze", "thaw", "kill", "start")
 
 ENTRIES = {
     "control-plane": "harness.sandbox.controllers.process:main",
@@ -43,30 +44,6 @@ ENTRIES = {
     "ingress": "harness.sandbox.ingress:main",
 }
 """What a role's process runs: "module:function", called with the sandbox and, on nodes, the node's name."""
-
-
-class Request(msgspec.Struct, frozen=True):
-    """What the command line asks for: `down`, `status`, or a verb for a process."""
-
-    do: str
-    role: str = ""
-
-
-class Process(msgspec.Struct, frozen=True):
-    """One line of `status`."""
-
-    role: str
-    pid: int
-    state: str
-    """`running`, `frozen` or `ended`."""
-
-
-class Reply(msgspec.Struct, frozen=True):
-    """The answer: what was done, or why not."""
-
-    said: str = ""
-    error: str = ""
-    processes: tuple[Process, ...] = ()
 
 
 @dataclass
@@ -87,8 +64,9 @@ class Supervisor:
         self._block_lock = block_lock
         self._lifeline = Lifeline()
         self._children = {child.role: child for child in _roles(sandbox)}
+        self._timers = Timers()
         self._selector = selectors.DefaultSelector()
-        self._control = _control_socket(sandbox.root)
+        self._control = control_socket(sandbox.root)
         self._ending = False
 
     def run(self) -> None:
@@ -108,8 +86,9 @@ class Supervisor:
         for child in self._children.values():
             self._start(child)
         while not self._ending:
-            for key, _ in self._selector.select():
+            for key, _ in self._selector.select(self._timers.next_in_s(time.monotonic())):
                 key.data()
+            self._do_what_is_due()
         self._kill_all()
 
     def _watch(self, pid: int) -> bool:
@@ -193,28 +172,77 @@ class Supervisor:
             except OSError:
                 pass  # the command was interrupted; what it asked for is done
 
+    def _do_what_is_due(self) -> None:
+        for timer in self._timers.take_due(time.monotonic()):
+            try:
+                said = self._answer(timer.then).said
+            except (HarnessError, OSError) as error:
+                log.error("timer %s: %s failed: %s", timer.name, timer.words, error)  # noqa: TRY400 - no defect of ours
+            else:
+                log.info("timer %s: %s: %s", timer.name, timer.words, said)
+
     def _answer(self, request: Request) -> Reply:
         if request.do == "down":
             self._ending = True
             return Reply(said="ending")
         if request.do == "status":
-            return Reply(processes=tuple(self._seen(child) for child in self._children.values()))
-        if request.do not in VERBS:
-            raise InputError(f"unknown request {request.do!r}: one of {', '.join(VERBS)}")
+            return self._status()
+        if request.do == "later":
+            return Reply(said=self._later(request))
+        if request.do == "api":
+            return Reply(said=self._api(self._children[request.role], request))
+        if request.do == "network":
+            return Reply(said=self._network(request))
         if request.role in self._children:
-            return Reply(said=self._hands_on(self._children[request.role], request.do))
-        return Reply(said=self._hands_on_containers(request.role, request.do))
+            return Reply(said=self._hands_on(self._children[request.role], request.verb))
+        return Reply(said=self._hands_on_containers(request.role, request.verb))
+
+    def _status(self) -> Reply:
+        now_s = time.monotonic()
+        return Reply(
+            processes=tuple(self._seen(child) for child in self._children.values()),
+            timers=tuple(Armed(one.name, one.due_s - now_s, one.words) for one in self._timers.pending()),
+        )
 
     def _seen(self, child: _Child) -> Process:
         state = "ended" if not child.alive else "frozen" if is_frozen(child.pid) else "running"
-        return Process(child.role, child.pid, state)
+        return Process(child.role, child.pid, state, impairment_of(self._sandbox.root, child.role))
+
+    def _later(self, request: Request) -> str:
+        name = request.timer
+        if request.then is None:
+            return f"timer {name} {'is forgotten' if self._timers.forget(name) else 'was not armed'}"
+        timer = Timer(name, time.monotonic() + request.after_s, request.then, request.words)
+        replaced = self._timers.arm(timer)
+        return f"in {request.after_s} s: {request.words} (timer {name}{', armed anew' if replaced else ''})"
+
+    def _network(self, request: Request) -> str:
+        wanted = {"slow": Impairment(request.amount_s), "drop": Impairment(drops=True), "clear": NONE}
+        impairment = wanted[request.verb]
+        impair(self._sandbox.root, request.role, impairment)
+        return f"{request.role} {str(impairment) or 'is as it should be'}"
+
+    def _api(self, child: _Child, request: Request) -> str:
+        if request.verb == "slow":
+            impairment = Impairment(request.amount_s)
+            impair(self._sandbox.root, child.role, impairment)
+            return f"{child.role} {impairment}"
+        if request.verb == "down":
+            return self._kill(child) if child.alive else f"{child.role} is down already"
+        impair(self._sandbox.root, child.role, NONE)
+        if child.alive and not is_frozen(child.pid):
+            return f"{child.role} is up (process {child.pid})"
+        return self._hands_on(child, "thaw" if child.alive else "start")
 
     def _hands_on(self, child: _Child, verb: str) -> str:
+        frozen = child.alive and is_frozen(child.pid)
         if verb == "start":
             if child.alive:
-                raise InputError(f"{child.role} runs already (process {child.pid})")
+                return f"{child.role} runs already (process {child.pid}{', frozen' if frozen else ''})"
             self._start(child)
             return f"{child.role} started as process {child.pid}"
+        if verb == "thaw" and not frozen:
+            return f"{child.role} is not frozen{'' if child.alive else ', and not running'}"
         if not child.alive:
             raise InputError(f"{child.role} is not running: start it first")
         if verb == "kill":
@@ -251,12 +279,14 @@ class Supervisor:
             )
             raise InputError(f"nothing runs as {role!r}: there are {', '.join(known)}, and pods by name")
         if verb == "start":
-            raise InputError(f"{role} runs in pods, which the kubelet starts; `kill` it and see")
+            return f"{role} runs already; its kubelet starts it when it has ended"
         number = {"freeze": signal.SIGSTOP, "thaw": signal.SIGCONT, "kill": signal.SIGKILL}[verb]
         return "; ".join(_signal_container(container, number, verb) for container in chosen)
 
 
 def _signal_container(container: Container, number: signal.Signals, verb: str) -> str:
+    if verb == "thaw" and not is_frozen(container.pid):
+        return f"{container.pod} is not frozen"
     try:
         os.killpg(container.pid, number)
     except ProcessLookupError:
@@ -284,48 +314,6 @@ def _only_these_files(log: Path, keep: int) -> None:
     os.dup2(out, 1)
     os.dup2(out, 2)
     close_files_but({keep})
-
-
-def _control_socket(root: Path) -> socket.socket:
-    control = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    (root / "control").unlink(missing_ok=True)
-    with short_path(root) as directory:
-        control.bind(f"{directory}/control")
-    control.listen(16)
-    return control
-
-
-class short_path:  # noqa: N801 - used like a function
-    """A path to `root` that fits into a Unix socket's address, however deep the directory lies."""
-
-    def __init__(self, root: Path) -> None:
-        self._root = root
-        self._fd = -1
-
-    def __enter__(self) -> str:
-        if len(str(self._root)) < 80 or sys.platform != "linux":
-            return str(self._root)
-        self._fd = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY)
-        return f"/proc/self/fd/{self._fd}"
-
-    def __exit__(self, *_: object) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)
-
-
-def ask(root: Path, request: Request, timeout_s: float = 10.0) -> Reply:
-    """Send one request to the sandbox's supervisor; raise InputError with its reason when it refuses."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line, short_path(root) as directory:
-        line.settimeout(timeout_s)
-        try:
-            line.connect(f"{directory}/control")
-            line.sendall(msgspec.json.encode(request) + b"\n")
-            reply = msgspec.json.decode(line.makefile("rb").readline(), type=Reply)
-        except (OSError, msgspec.MsgspecError) as error:
-            raise HarnessError(f"the supervisor at {root} does not answer: {error}") from error
-    if reply.error:
-        raise InputError(reply.error)
-    return reply
 
 
 def _warm_up() -> None:

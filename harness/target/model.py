@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from harness.documents import Document, Seconds
 
@@ -55,6 +55,10 @@ class Kubernetes(Document):
     """Where the lock and the undo entries are kept; created if it is missing."""
     worker_selector: str = "!node-role.kubernetes.io/control-plane"
     """Nodes that can run windows."""
+    harness_image: str = "focus-harness:0.1.0"
+    """The image of this harness: what the reverter and the slow proxy run."""
+    cleanup_account: str = "cleanup-sa"
+    """The service account that the windows' cleanup jobs run as."""
     roles: dict[RoleName, Role]
 
 
@@ -73,21 +77,47 @@ class Limits(Document):
     max_nodes: int = Field(default=1, ge=0)
     max_gpu_share: float = Field(default=1.0, ge=0, le=1)
     """Share of all GPU shares that hogs may hold."""
+    max_window_share: float = Field(default=0.5, ge=0, le=1)
+    """Share of MaxWindows that squatters may hold."""
+    max_pods: int = Field(default=100, ge=0)
+    """Pods that one fault may end or create."""
+    namespaces: tuple[str, ...] = ()
+    """Further namespaces whose pods a fault may hit; the system's own and ours are allowed anyway."""
     max_hold_s: Seconds = Field(default=600.0, alias="max_hold")
 
 
+_FILLED = {
+    "node": {"node": "node", "verb": "freeze"},
+    "network": {"node": "node", "verb": "slow", "amount": "200ms"},
+    "api": {"verb": "down", "amount": ""},
+}
+
+
 class Hands(Document):
-    """Commands that reach what no API reaches; `{node}` and `{verb}` (freeze, thaw, kill, start) are filled in."""
+    """Commands that reach what no API reaches. `{node}`, `{verb}` and `{amount}` are filled in.
+
+    `node` takes the verbs freeze, thaw, kill, start (the kubelet, and with kill its pods); `network` slow, drop, clear (the
+    node's stream ports); `api` down, slow, up (the API server). Each `..._timer` arms, for the time when nobody is left to
+    undo, the verb that takes it back: `{after_s}` seconds from now; 0 forgets it, and arming again replaces it.
+    """
 
     node: str | None = None
+    node_timer: str | None = None
+    network: str | None = None
+    network_timer: str | None = None
+    api: str | None = None
+    api_timer: str | None = None
 
-    @field_validator("node")
+    @field_validator("*")
     @classmethod
-    def _fills(cls, command: str | None) -> str | None:
+    def _fills(cls, command: str | None, info: ValidationInfo) -> str | None:
+        name = str(info.field_name)
+        fills = _FILLED[name.removesuffix("_timer")] | ({"after_s": 1} if name.endswith("_timer") else {})
         try:
-            (command or "").format(node="node", verb="freeze")
+            (command or "").format(**fills)
         except (KeyError, IndexError, ValueError, AttributeError) as error:
-            raise ValueError("only {node} and {verb} are filled in; double every other brace") from error
+            known = ", ".join(f"{{{key}}}" for key in fills)
+            raise ValueError(f"only {known} are filled in; double every other brace") from error
         return command
 
 
@@ -112,6 +142,8 @@ class Target(Document):
     hands: Hands = Hands()
     budget: Budget = Budget()
     limits: Limits = Limits()
+    faults: tuple[str, ...] = ()
+    """Faults from outside that may be played here, as `module:Class`."""
     accept: tuple[str, ...] = ()
     """What cannot come back and is accepted here, by name (see docs/faults.md)."""
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.chaos import Guard, preflight, rehearse, undo_command
+from harness.chaos import Alive, Guard, preflight, rehearse, undo_command
 from harness.chaos.faults import fault_named
 from harness.chaos.faults.cordon_worker import CordonArguments
 from harness.chaos.journal import Journal, new_header
@@ -179,17 +179,54 @@ def in_process(plane: LonePlane, tmp_path: Path, state_home: Path) -> Iterator[I
 def test_a_ward_that_makes_no_progress_counts_as_dead(
     plane: LonePlane, tmp_path: Path, in_process: InProcess
 ) -> None:
-    guard = Guard.start(tmp_path / "run", plane.target, in_process.clock, heartbeat_s=0.8)
+    alive = Alive(tmp_path / "run" / "undo", "conductor")
+    guard = Guard.start(tmp_path / "run", plane.target, in_process.clock, ward="conductor")
     in_process.cordon()
-    for _ in range(5):
-        guard.beat()
+    for _ in range(25):  # for longer than a hang may last
+        alive.beat()
         time.sleep(0.2)
     assert len(plane.cordoned()) == 2
     until(lambda: not plane.cordoned(), 15, lambda: "the guard did not undo")
-    guard.beat()
+    alive.close()
     assert guard.release() == 0
-    notes = [event.get("text", "") for event in events(tmp_path / "run")]
-    assert any("made no progress for 0.8 s" in note for note in notes)
+    notes = [str(event.get("text", "")) for event in events(tmp_path / "run")]
+    assert any("conductor made no progress for" in note for note in notes)
+
+
+def test_a_chaos_process_that_stands_still_is_undone_and_injects_nothing_when_it_goes_on(
+    plane: LonePlane, tmp_path: Path
+) -> None:
+    chaos = Chaos(plane, tmp_path / "run", "--set", "nodes=all", "--hold", "60")
+    guard = Guard.start(tmp_path / "run", plane.target, chaos.clock)
+    chaos.until_effective()
+    chaos.process.send_signal(signal.SIGSTOP)
+    until(lambda: not plane.cordoned(), 15, lambda: "the guard did not undo")
+    chaos.process.send_signal(signal.SIGCONT)
+    assert chaos.end() in {Exit.STOPPED, Exit.INJECTION}, chaos.log.read_text()
+    assert plane.cordoned() == []
+    assert guard.release() == 0
+
+
+def test_a_chaos_process_whose_conductor_hangs_undoes_by_itself(plane: LonePlane, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    alive = Alive(run / "undo", "conductor")
+    chaos = Chaos(plane, run, "--set", "nodes=all", "--hold", "60")
+    while "effective" not in chaos.steps():
+        alive.beat()
+        time.sleep(0.1)
+    assert chaos.end() == Exit.INJECTION, chaos.log.read_text()
+    assert plane.cordoned() == []
+    assert any("conductor made no progress" in str(event.get("text")) for event in chaos.events())
+
+
+def test_an_entry_that_vanishes_from_the_cluster_ends_its_fault(plane: LonePlane, tmp_path: Path) -> None:
+    """Anybody may end one fault with kubectl; so does the reverter."""
+    chaos = Chaos(plane, tmp_path / "run", "--set", "nodes=all", "--hold", "60")
+    chaos.until_effective()
+    (copy,) = plane.cluster.objects("configmaps", "focus-harness", "focus-harness/entry")
+    plane.cluster.delete("configmaps", copy["metadata"]["name"], "focus-harness")
+    assert chaos.end() == Exit.STOPPED, chaos.log.read_text()
+    assert plane.cordoned() == []
 
 
 def test_max_hold_ends_a_fault_although_everybody_lives(
@@ -207,7 +244,7 @@ def test_a_chaos_process_killed_while_its_conductor_lives_is_healed_by_the_guard
     plane: LonePlane, tmp_path: Path
 ) -> None:
     chaos = Chaos(plane, tmp_path / "run", "--set", "nodes=all", "--hold", "60")
-    guard = Guard.start(tmp_path / "run", plane.target, chaos.clock, heartbeat_s=30.0)
+    guard = Guard.start(tmp_path / "run", plane.target, chaos.clock)
     chaos.until_effective()
     chaos.process.kill()
     chaos.end()

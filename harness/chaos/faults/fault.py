@@ -5,26 +5,52 @@
 goes through `change`, so that a late request of a dead process loses.
 """
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 
+import msgspec
+
 from harness.chaos.world import Site
-from harness.cluster import Conflict, Missing, Object, Right, uid_of, version_of
+from harness.cluster import Conflict, Missing, Object, Right, name_of, uid_of, version_of
+from harness.cluster.kinds import labels_of
 from harness.errors import InjectionFailed, TargetError
 from harness.target import Target
 
-ENTRY_ANNOTATION = "focus-harness/entry"
-"""On an object a fault has changed: the undo entry. Ours is what carries it."""
-FENCE_ANNOTATION = "focus-harness/undoing"
 ENTRY_LABEL = "focus-harness/entry"
+"""On everything a fault has changed or made: the undo entry. Ours is what carries it."""
+BACK_ANNOTATION = "focus-harness/way-back"
+"""On an object a fault has changed: the merge patch that takes it back, or `delete`; for a sweep that has no entry."""
+FENCE_ANNOTATION = "focus-harness/undoing"
+MARKS = ("run", "operator", "ends", "stop")
+"""What else a touched object says of itself, each under `focus-harness/`."""
+DELETE = "delete"
 MANAGED_BY = {"app.kubernetes.io/managed-by": "focus-harness"}
 MANAGED_SELECTOR = "app.kubernetes.io/managed-by=focus-harness"
 _TRIES = 20
 
 A = TypeVar("A")
 B = TypeVar("B")
+
+
+class Ref(msgspec.Struct, frozen=True):
+    """One object, this very one: its uid tells it from a successor of the same name."""
+
+    kind: str
+    name: str
+    uid: str
+    namespace: str = ""
+    """Empty: the system's, or none for kinds that have none."""
+
+    def __str__(self) -> str:
+        return f"{self.kind}/{self.name}"
+
+
+def ref_of(kind: str, obj: Object) -> Ref:
+    """Return what names an object."""
+    return Ref(kind, name_of(obj), uid_of(obj), str(obj["metadata"].get("namespace") or ""))
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +98,10 @@ class Case(Generic[A, B]):
     owner_uid: str = ""
     """uid of the entry's ConfigMap; created objects name it as their owner."""
     max_hold_s: float = 600.0
+    marks: tuple[tuple[str, str], ...] = ()
+    """What touched objects say of themselves: `MARKS` and their values."""
+    waits: bool = True
+    """False in a rehearsal: nothing that was made will ever become ready."""
     still_mine: Callable[[], None] = _nobody_else
     """Raises if the entry has been taken over; called between reading an object and changing it."""
 
@@ -87,6 +117,10 @@ class Fault(ABC, Generic[A, B]):
     signature: ClassVar[Signature]
     restores_access: ClassVar[bool] = False
     """Undone before the others: they may need what it took away."""
+    blinds: ClassVar[bool] = False
+    """Takes the API server away: that it does not answer is what is wanted."""
+    undone_inside: ClassVar[bool] = True
+    """Can be undone by API calls alone, so by the reverter in the cluster."""
     arguments: type[A]
     before: type[B]
 
@@ -129,56 +163,91 @@ class Fault(ABC, Generic[A, B]):
     def reading(self, site: Site, case: Case[A, B]) -> Reading:
         """Compare the declared state with before."""
 
+    def touched(self, case: Case[A, B]) -> tuple[Ref, ...]:
+        """Return the objects that an event about this fault belongs to."""
+        return ()
+
     @abstractmethod
     def mend(self, site: Site, case: Case[A, B]) -> str:
         """Return the command a person types to undo it by hand."""
 
 
-def change(site: Site, case: Case[A, B], kind: str, name: str, uid: str, patch: Object) -> None:
+def change(site: Site, case: Case[A, B], ref: Ref, patch: Object, back: Object | str) -> None:
     """Patch an object at the version just read, marked with the entry; a process that lost the entry fails here."""
-    marked = {**patch, "metadata": {"annotations": {ENTRY_ANNOTATION: case.entry}}}
+    marked = {**patch, "metadata": marks(case, back)}
     for _ in range(_TRIES):
-        found = site.world.find(kind, name)
-        if found is None or uid_of(found) != uid:
-            raise InjectionFailed(f"{kind}/{name} vanished before it could be changed")
+        found = site.world.find(ref.kind, ref.name, ref.namespace or None)
+        if found is None or uid_of(found) != ref.uid:
+            raise InjectionFailed(f"{ref} vanished before it could be changed")
         case.still_mine()
         try:
-            site.world.patch(kind, name, marked, resource_version=version_of(found))
+            site.world.patch(
+                ref.kind, ref.name, marked, ref.namespace or None, resource_version=version_of(found)
+            )
         except Conflict:
             continue  # changed in between: by its own controller, or by our undo (then it is no longer mine)
         return
-    raise InjectionFailed(f"{kind}/{name} changes too often to be changed safely ({_TRIES} conflicts)")
+    raise InjectionFailed(f"{ref} changes too often to be changed safely ({_TRIES} conflicts)")
 
 
-def remove(site: Site, case: Case[A, B], name: str, uid: str) -> None:
+def marks(case: Case[A, B], back: Object | str) -> Object:
+    """Return the label and annotations of an object that the case touches."""
+    said = {f"focus-harness/{key}": value for key, value in case.marks}
+    way_back = back if isinstance(back, str) else json.dumps(back)
+    return {"labels": {ENTRY_LABEL: case.entry}, "annotations": {**said, BACK_ANNOTATION: way_back}}
+
+
+def remove(site: Site, case: Case[A, B], pod: Ref) -> None:
     """Delete a pod without grace, at the version just read; a process that lost the entry fails here."""
     for _ in range(_TRIES):
-        found = site.world.find("pods", name)
-        if found is None or uid_of(found) != uid:
+        found = site.world.find("pods", pod.name, pod.namespace or None)
+        if found is None or uid_of(found) != pod.uid:
             return
         case.still_mine()
         try:
-            site.world.delete("pods", name, grace_s=0, uid=uid, resource_version=version_of(found))
+            site.world.delete(
+                "pods",
+                pod.name,
+                pod.namespace or None,
+                grace_s=0,
+                uid=pod.uid,
+                resource_version=version_of(found),
+            )
         except Conflict:
             continue  # changed in between: its status, or our undo's fence (then it is no longer mine)
         return
-    raise InjectionFailed(f"pods/{name} changes too often to be deleted safely ({_TRIES} conflicts)")
+    raise InjectionFailed(f"{pod} changes too often to be deleted safely ({_TRIES} conflicts)")
 
 
-def fence(site: Site, case: Case[A, B], kind: str, name: str) -> None:
+def fence(site: Site, case: Case[A, B], ref: Ref) -> None:
     """Move an object's version on without changing it, so that a late request for it conflicts."""
     try:
-        site.world.patch(kind, name, {"metadata": {"annotations": {FENCE_ANNOTATION: case.entry}}})
-        site.world.patch(kind, name, {"metadata": {"annotations": {FENCE_ANNOTATION: None}}})
+        for value in (case.entry, None):
+            patch = {"metadata": {"annotations": {FENCE_ANNOTATION: value}}}
+            site.world.patch(ref.kind, ref.name, patch, ref.namespace or None)
     except Missing:
         pass  # gone: nothing can be done to it any more
 
 
-def unmark(site: Site, case: Case[A, B], kind: str, name: str, patch: Object) -> None:
+def is_marked(obj: Object, entry: str) -> bool:
+    """Say whether an object carries the mark of that entry."""
+    return labels_of(obj).get(ENTRY_LABEL) == entry
+
+
+def unmark(site: Site, case: Case[A, B], ref: Ref, patch: Object) -> None:
     """Patch an object back, in two writes: even if nothing differs its version moves on, so late requests conflict."""
-    annotations = {ENTRY_ANNOTATION: None, FENCE_ANNOTATION: case.entry}
-    site.world.patch(kind, name, {**patch, "metadata": {"annotations": annotations}})
-    site.world.patch(kind, name, {"metadata": {"annotations": {FENCE_ANNOTATION: None}}})
+    namespace = ref.namespace or None
+    site.world.patch(
+        ref.kind, ref.name, {**patch, "metadata": unmarked(FENCE_ANNOTATION, case.entry)}, namespace
+    )
+    site.world.patch(ref.kind, ref.name, {"metadata": {"annotations": {FENCE_ANNOTATION: None}}}, namespace)
+
+
+def unmarked(key: str | None = None, value: str | None = None) -> Object:
+    """Return the metadata patch that takes all our marks off, and sets one annotation."""
+    gone: dict[str, str | None] = {f"focus-harness/{name}": None for name in MARKS}
+    gone |= {BACK_ANNOTATION: None} | ({key: value} if key else {})
+    return {"labels": {ENTRY_LABEL: None}, "annotations": gone}
 
 
 def refuse_losses(fault: Fault[Any, Any], target: Target) -> None:

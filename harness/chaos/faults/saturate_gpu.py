@@ -5,34 +5,41 @@ takes shares, not compute: what streams already is not slowed (use another image
 become free are taken too, up to the target's limit, unless only a part was asked for.
 """
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import msgspec
 
-from harness.chaos.faults.fault import (
-    ENTRY_LABEL,
-    MANAGED_BY,
-    Case,
-    Fault,
-    Reading,
-    Signature,
+from harness.chaos.faults.fault import Case, Fault, Reading, Signature
+from harness.chaos.faults.idle_pods import (
+    PAUSE_IMAGE,
+    create_idle_pod,
+    idle_pods,
+    removal_line,
+    remove_idle_pods,
 )
+from harness.chaos.faults.workers import choose_workers
 from harness.chaos.world import Site
-from harness.cluster import Conflict, Object, Right, gpu_request, is_ready, name_of
+from harness.cluster import Object, Right, gpu_request, is_ready, name_of
 from harness.cluster.kinds import holds_resources
 from harness.errors import InjectionFailed, InputError, TargetError
 
 HOG_LABEL = "focus-harness/hog"
-_SPARE_DEADLINE_S = 60
+MEMORY_LOSS = "gpu-memory"
 IN_LINE = 4
 
 
-class SaturateArguments(msgspec.Struct, frozen=True):
-    """`fill`: a percentage of the free shares; `leave`: how many stay free (instead of `fill`); `image` of the hogs."""
+class SaturateArguments(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`fill`: a percentage of the free shares; `leave`: how many stay free (instead of `fill`); `nodes` as for cordon-worker.
+
+    `image` of the hogs, and `load`, which it reads from `HOG_LOAD`: an image that burns does `compute`, or fills the GPU's
+    `memory`, which may take its neighbours down.
+    """
 
     fill: str = "100%"
     leave: int | None = None
-    image: str = "registry.k8s.io/pause:3.10"
+    nodes: str = "all"
+    image: str = PAUSE_IMAGE
+    load: Literal["idle", "compute", "memory"] = "idle"
 
 
 class SaturateBefore(msgspec.Struct, frozen=True):
@@ -52,11 +59,15 @@ class SaturateGpu(Fault[SaturateArguments, SaturateBefore]):
     """Hold free GPU shares."""
 
     kind: ClassVar[str] = "saturate-gpu"
-    title: ClassVar[str] = "creates hog pods that hold free GPU shares (`fill: 100%`, or `leave: 2`)"
+    title: ClassVar[str] = (
+        "creates hog pods that hold free GPU shares (`fill: 100%`, or `leave: 2`), of all workers or of `nodes`"
+    )
     undo_text: ClassVar[str] = (
         "deletes the hogs with grace 0; their owner (the entry's ConfigMap) and deadline would too"
     )
-    blast_radius: ClassVar[str] = "`limits.max_gpu_share` of all shares of the workers"
+    blast_radius: ClassVar[str] = (
+        "`limits.max_gpu_share` of all shares of the workers, `limits.max_pods`; `load: memory` only with `accept: [gpu-memory]`"
+    )
     signature: ClassVar[Signature] = Signature(
         seen="no free share on schedulable Ready workers; 503 gpu_exhausted",
         where="pods' GPU limits against nodes' allocatable, POST /configure",
@@ -78,7 +89,14 @@ class SaturateGpu(Fault[SaturateArguments, SaturateBefore]):
     def look(self, site: Site, arguments: SaturateArguments) -> SaturateBefore:
         """Count the shares and decide how many hogs to make."""
         resource = site.target.gpu_resource
-        total, free = _shares(site, resource)
+        if arguments.load == "memory" and MEMORY_LOSS not in site.target.accept:
+            raise TargetError(
+                f"load: memory can take down whatever shares the GPU; if that is acceptable here, write "
+                f"`accept: [{MEMORY_LOSS}]` in the target file"
+            )
+        workers = choose_workers(site, arguments.nodes)
+        nodes = tuple(sorted(name_of(node) for node in workers))
+        total, free = _shares(site, resource, nodes)
         if not total:
             raise TargetError(
                 f"no Ready, schedulable worker offers {resource}; correct `gpu_resource` or `worker_selector`"
@@ -93,15 +111,15 @@ class SaturateGpu(Fault[SaturateArguments, SaturateBefore]):
                 f"{free} shares are free and {arguments.leave} are to be left; nothing to take"
             )
         limit = site.target.limits.max_gpu_share
-        workers = site.world.objects("nodes", selector=site.kubernetes.worker_selector)
-        registered = sum(_offered(node, resource) for node in workers)
-        most = int(registered * limit)
+        everywhere = site.world.objects("nodes", selector=site.kubernetes.worker_selector)
+        registered = sum(_offered(node, resource) for node in everywhere)
+        most = min(int(registered * limit), site.target.limits.max_pods)
         if hogs > most:
             raise TargetError(
                 f"saturate-gpu would hold {hogs} of {registered} shares, the target allows {most} "
-                f"(limits.max_gpu_share {limit:g}); raise it in the target file, or fill less"
+                f"(limits.max_gpu_share {limit:g}, limits.max_pods {site.target.limits.max_pods}); raise it in the "
+                "target file, or fill less"
             )
-        nodes = tuple(sorted(name_of(node) for node in workers))
         return SaturateBefore(resource, total, free, hogs, most, free - hogs, nodes)
 
     def describe(self, case: Case[SaturateArguments, SaturateBefore]) -> str:
@@ -116,15 +134,15 @@ class SaturateGpu(Fault[SaturateArguments, SaturateBefore]):
 
     def is_active(self, site: Site, case: Case[SaturateArguments, SaturateBefore]) -> bool:
         """No more shares are free than were to be left; a part is held when its hogs have a place."""
-        hogs = self._hogs(site, case)
+        hogs = idle_pods(site, case)
         if not _takes_what_comes(case.arguments):
             return sum(1 for hog in hogs if holds_resources(hog)) >= case.before.hogs
-        _, free = _shares(site, case.before.resource)
+        _, free = _shares(site, case.before.resource, case.before.nodes)
         return free <= case.before.leave and bool(hogs)
 
     def obstacle(self, site: Site, case: Case[SaturateArguments, SaturateBefore]) -> str:
         """Return what the scheduler or the kubelet says of hogs that wait."""
-        said = {reason for hog in self._hogs(site, case) if (reason := _why_waiting(hog))}
+        said = {reason for hog in idle_pods(site, case) if (reason := _why_waiting(hog))}
         return "; ".join(sorted(said))
 
     def sustain(self, site: Site, case: Case[SaturateArguments, SaturateBefore]) -> None:
@@ -134,9 +152,9 @@ class SaturateGpu(Fault[SaturateArguments, SaturateBefore]):
         """
         if not _takes_what_comes(case.arguments):
             return
-        hogs = self._hogs(site, case)
+        hogs = idle_pods(site, case)
         waiting = sum(1 for hog in hogs if not hog.get("spec", {}).get("nodeName"))
-        total, free = _shares(site, case.before.resource)
+        total, free = _shares(site, case.before.resource, case.before.nodes)
         held_by_others = total - free - (len(hogs) - waiting)
         in_line = min(IN_LINE, max(0, held_by_others)) if case.before.leave == 0 else 0
         missing = min(free - case.before.leave + in_line - waiting, case.before.most - len(hogs))
@@ -150,68 +168,29 @@ class SaturateGpu(Fault[SaturateArguments, SaturateBefore]):
 
     def undo(self, site: Site, case: Case[SaturateArguments, SaturateBefore]) -> None:
         """Delete every hog of the entry."""
-        for hog in self._hogs(site, case):
-            site.world.delete("pods", name_of(hog), site.kubernetes.harness_namespace, grace_s=0)
+        remove_idle_pods(site, case)
 
     def reading(self, site: Site, case: Case[SaturateArguments, SaturateBefore]) -> Reading:
         """Look for hogs of the entry."""
-        hogs = self._hogs(site, case)
+        hogs = idle_pods(site, case)
         differences = (f"{len(hogs)} hog pods still exist",) if hogs else ()
         return Reading(differences, f"{len(hogs)} hogs")
 
     def mend(self, site: Site, case: Case[SaturateArguments, SaturateBefore]) -> str:
         """Return the kubectl line."""
-        namespace = site.kubernetes.harness_namespace
-        return f"kubectl -n {namespace} delete pods -l {ENTRY_LABEL}={case.entry} --grace-period=0 --force"
-
-    def _hogs(self, site: Site, case: Case[SaturateArguments, SaturateBefore]) -> list[Object]:
-        namespace = site.kubernetes.harness_namespace
-        return site.world.objects("pods", namespace, f"{ENTRY_LABEL}={case.entry}")
+        return removal_line(site, case)
 
     def _create(self, site: Site, case: Case[SaturateArguments, SaturateBefore], number: int) -> None:
-        case.still_mine()
-        limits = {case.before.resource: "1"}
-        pod: Object = {
-            "metadata": {
-                "name": _hog_name(case.entry, number),
-                "labels": {**MANAGED_BY, HOG_LABEL: "true", ENTRY_LABEL: case.entry},
-                "ownerReferences": [
-                    {
-                        "apiVersion": "v1",
-                        "kind": "ConfigMap",
-                        "name": f"undo-{case.entry}",
-                        "uid": case.owner_uid,
-                    }
-                ],
-            },
-            "spec": {
-                "restartPolicy": "Never",
-                "terminationGracePeriodSeconds": 0,
-                "activeDeadlineSeconds": int(case.max_hold_s) + _SPARE_DEADLINE_S,
-                "automountServiceAccountToken": False,
-                "affinity": _only_on(case.before.nodes),
-                "containers": [
-                    {
-                        "name": "hog",
-                        "image": case.arguments.image,
-                        "resources": {"limits": limits, "requests": limits},
-                    }
-                ],
-            },
-        }
-        try:
-            site.world.create("pods", pod, site.kubernetes.harness_namespace)
-        except Conflict:
-            pass  # made by an earlier try
-
-
-def _only_on(nodes: tuple[str, ...]) -> Object:
-    """Return the affinity that keeps a pod on these nodes; each is a term of its own, as the API wants it."""
-    terms = [
-        {"matchFields": [{"key": "metadata.name", "operator": "In", "values": [name]}]} for name in nodes
-    ]
-    required = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}
-    return {"nodeAffinity": required}
+        create_idle_pod(
+            site,
+            case,
+            _hog_name(case.entry, number),
+            case.before.nodes,
+            image=case.arguments.image,
+            label=HOG_LABEL,
+            limits={case.before.resource: "1"},
+            env={"HOG_LOAD": case.arguments.load},
+        )
 
 
 def _why_waiting(pod: Object) -> str:
@@ -255,9 +234,9 @@ def _offered(node: Object, resource: str) -> int:
     return int(node.get("status", {}).get("allocatable", {}).get(resource, 0))
 
 
-def _shares(site: Site, resource: str) -> tuple[int, int]:
-    """Return all shares and the free ones on workers that are Ready and schedulable."""
-    workers = site.world.objects("nodes", selector=site.kubernetes.worker_selector)
+def _shares(site: Site, resource: str, nodes: tuple[str, ...]) -> tuple[int, int]:
+    """Return all shares and the free ones on those of the `nodes` that are Ready and schedulable."""
+    workers = [node for node in site.world.objects("nodes") if name_of(node) in nodes]
     usable = {
         name_of(node): _offered(node, resource)
         for node in workers

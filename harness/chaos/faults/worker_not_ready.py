@@ -1,51 +1,82 @@
 """worker-not-ready: the kubelet of a worker stops; what runs there goes on, and nothing new starts. Cause of a 503: worker unavailable.
 
-No API reaches a kubelet: the target names a command (`hands.node`, with `{node}` and `{verb}`) that freezes and thaws it. What
-comes late from a process that was stopped cannot be fenced here as a write can; it looks again afterwards and takes it back.
+No API reaches a kubelet: the target names a command (`hands.node`) that freezes and thaws it.
 """
 
 from typing import ClassVar
 
 import msgspec
 
-from harness.chaos.faults.cordon_worker import choose_workers
-from harness.chaos.faults.fault import Case, Fault, Loss, Reading, Signature
-from harness.chaos.world import Site
+from harness.chaos.faults.fault import Case, Loss, Reading, Signature
+from harness.chaos.faults.handmade import HandFault, Reached, Victim
+from harness.chaos.faults.workers import choose_workers, refuse_reverters_home, refuse_too_many
+from harness.chaos.world import HandName, Site
 from harness.cluster import Right, is_ready, name_of, uid_of
 from harness.cluster.kinds import condition
-from harness.errors import HarnessError, InjectionFailed, TargetError
+from harness.errors import InjectionFailed
 
 
-class NotReadyArguments(msgspec.Struct, frozen=True):
+class NodesArguments(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`nodes`: `all` workers, a number of them, or names separated by commas."""
 
     nodes: str = "1"
 
 
-class Worker(msgspec.Struct, frozen=True):
-    """A worker whose kubelet is stopped."""
+class KubeletFault(HandFault[NodesArguments]):
+    """Take workers' kubelets away. It is no fault by itself."""
 
-    name: str
-    uid: str
+    hand: ClassVar[HandName] = "node"
+    does: ClassVar[str]
+    blast_radius: ClassVar[str] = (
+        "`limits.max_nodes`; a number never takes the last schedulable worker, `all` does; never the reverter's node"
+    )
+    arguments = NodesArguments
+
+    def rights(self, site: Site) -> tuple[Right, ...]:
+        """Read nodes; see where the reverter runs."""
+        return (
+            *(Right(verb, "nodes") for verb in ("get", "list")),
+            Right("list", "pods", site.kubernetes.harness_namespace),
+        )
+
+    def look(self, site: Site, arguments: NodesArguments) -> Reached:
+        """Choose Ready workers by the target's selector."""
+        self.refuse_without_hand(site)
+        chosen = choose_workers(site, arguments.nodes)
+        down = [name_of(node) for node in chosen if not is_ready(node)]
+        if down:
+            raise InjectionFailed(f"{', '.join(down)}: not Ready already; there is nothing to stop")
+        names = [name_of(node) for node in chosen]
+        refuse_too_many(site, self.kind, self.does, names)
+        refuse_reverters_home(site, self.kind, names)
+        return Reached(tuple(Victim(name_of(node), uid_of(node)) for node in chosen))
+
+    def is_active(self, site: Site, case: Case[NodesArguments, Reached]) -> bool:
+        """None of them is Ready."""
+        return not any(ready == "True" for _, ready in _seen(site, case))
+
+    def reading(self, site: Site, case: Case[NodesArguments, Reached]) -> Reading:
+        """Look at the Ready conditions."""
+        seen = _seen(site, case)
+        gone = {node.name for node in case.before.victims} - {name for name, _ in seen}
+        return Reading(
+            tuple(f"node {name} is not Ready ({ready})" for name, ready in seen if ready != "True"),
+            " ".join(f"{name}={ready}" for name, ready in seen),
+            tuple(f"node {name} is gone" for name in sorted(gone)),
+        )
 
 
-class NotReadyBefore(msgspec.Struct, frozen=True):
-    """The chosen workers; all were Ready."""
-
-    nodes: tuple[Worker, ...]
-
-
-class WorkerNotReady(Fault[NotReadyArguments, NotReadyBefore]):
+class WorkerNotReady(KubeletFault):
     """Stop the kubelets of workers."""
 
     kind: ClassVar[str] = "worker-not-ready"
+    does: ClassVar[str] = "stop"
+    there: ClassVar[str] = "freeze"
+    back: ClassVar[str] = "thaw"
     title: ClassVar[str] = (
         "stops the kubelet of the chosen workers with the target's `hands.node` command (`freeze`)"
     )
     undo_text: ClassVar[str] = "lets it go on (`thaw`), and waits until the node is Ready again"
-    blast_radius: ClassVar[str] = (
-        "`limits.max_nodes`; a number never takes the last schedulable worker, `all` does"
-    )
     losses: ClassVar[tuple[Loss, ...]] = (
         Loss(
             "evicted-pods",
@@ -58,81 +89,12 @@ class WorkerNotReady(Fault[NotReadyArguments, NotReadyBefore]):
         within_s=60.0,
         gone_within_s=30.0,
     )
-    arguments = NotReadyArguments
-    before = NotReadyBefore
 
-    def rights(self, site: Site) -> tuple[Right, ...]:
-        """Read nodes."""
-        return tuple(Right(verb, "nodes") for verb in ("get", "list"))
 
-    def look(self, site: Site, arguments: NotReadyArguments) -> NotReadyBefore:
-        """Choose Ready workers by the target's selector."""
-        if site.target.hands.node is None:
-            raise TargetError(
-                f"target {site.target.name!r} names no command that reaches its nodes; add hands.node, "
-                "with {node} and {verb} (freeze, thaw)"
-            )
-        chosen = choose_workers(site, arguments.nodes)
-        down = [name_of(node) for node in chosen if not is_ready(node)]
-        if down:
-            raise InjectionFailed(f"{', '.join(down)}: not Ready already; there is nothing to stop")
-        limit = site.target.limits.max_nodes
-        if len(chosen) > limit:
-            raise TargetError(
-                f"worker-not-ready would stop {len(chosen)} nodes ({', '.join(map(name_of, chosen))}), the target "
-                f"allows {limit}; raise `limits.max_nodes` in the target file, or ask for fewer `nodes`"
-            )
-        return NotReadyBefore(tuple(Worker(name_of(node), uid_of(node)) for node in chosen))
-
-    def describe(self, case: Case[NotReadyArguments, NotReadyBefore]) -> str:
-        """Name the nodes."""
-        return ", ".join(node.name for node in case.before.nodes)
-
-    def inject(self, site: Site, case: Case[NotReadyArguments, NotReadyBefore]) -> None:
-        """Freeze each kubelet; take it back if the entry was undone meanwhile."""
-        for node in case.before.nodes:
-            case.still_mine()
-            site.reach_node(node.name, "freeze")
-            try:
-                case.still_mine()
-            except HarnessError:
-                site.reach_node(node.name, "thaw")
-                raise
-
-    def is_active(self, site: Site, case: Case[NotReadyArguments, NotReadyBefore]) -> bool:
-        """None of them is Ready."""
-        return not any(ready == "True" for _, ready in self._seen(site, case))
-
-    def undo(self, site: Site, case: Case[NotReadyArguments, NotReadyBefore]) -> None:
-        """Thaw each kubelet; thawing one that runs changes nothing."""
-        failures: list[Exception] = []
-        for node in case.before.nodes:
-            try:
-                site.reach_node(node.name, "thaw")
-            except Exception as error:
-                failures.append(error)
-        if failures:
-            raise failures[0]
-
-    def reading(self, site: Site, case: Case[NotReadyArguments, NotReadyBefore]) -> Reading:
-        """Look at the Ready conditions."""
-        seen = self._seen(site, case)
-        gone = {node.name for node in case.before.nodes} - {name for name, _ in seen}
-        return Reading(
-            tuple(f"node {name} is not Ready ({ready})" for name, ready in seen if ready != "True"),
-            " ".join(f"{name}={ready}" for name, ready in seen),
-            tuple(f"node {name} is gone" for name in sorted(gone)),
-        )
-
-    def mend(self, site: Site, case: Case[NotReadyArguments, NotReadyBefore]) -> str:
-        """Return the commands."""
-        command = site.target.hands.node or "start the kubelet on {node}"
-        return "; ".join(command.format(node=node.name, verb="thaw") for node in case.before.nodes)
-
-    def _seen(self, site: Site, case: Case[NotReadyArguments, NotReadyBefore]) -> list[tuple[str, str]]:
-        found = [(node, site.world.find("nodes", node.name)) for node in case.before.nodes]
-        return [
-            (node.name, condition(obj, "Ready"))
-            for node, obj in found
-            if obj is not None and uid_of(obj) == node.uid
-        ]
+def _seen(site: Site, case: Case[NodesArguments, Reached]) -> list[tuple[str, str]]:
+    found = [(node, site.world.find("nodes", node.name)) for node in case.before.victims]
+    return [
+        (node.name, condition(obj, "Ready"))
+        for node, obj in found
+        if obj is not None and uid_of(obj) == node.uid
+    ]

@@ -133,8 +133,17 @@ def _resources(pod: Obj, use: NodeUse) -> Misfit | None:
     return Misfit(tuple(reasons), resolvable=True) if reasons else None
 
 
-def score(pod: Obj, use: NodeUse) -> tuple[Fraction, int]:
-    """Return how full the node would be; the least full one is taken."""
+def score(pod: Obj, use: NodeUse) -> tuple[int, Fraction, int]:
+    """Return how little the pod prefers the node, and how full it would be; the least one is taken.
+
+    A preference outweighs fullness, where a real scheduler adds both up.
+    """
+    affinity = (pod["spec"].get("affinity") or {}).get("nodeAffinity") or {}
+    liked = sum(
+        int(term["weight"])
+        for term in affinity.get("preferredDuringSchedulingIgnoredDuringExecution") or []
+        if _term_holds(term["preference"], use.node)
+    )
     fullest = Fraction(0)
     for resource, amount in requests_of(pod).items():
         whole = use.allocatable(resource)
@@ -143,7 +152,7 @@ def score(pod: Obj, use: NodeUse) -> tuple[Fraction, int]:
     penalty = sum(
         1 for taint in use.node["spec"].get("taints") or [] if taint["effect"] == "PreferNoSchedule"
     )
-    return fullest + penalty, use.pods
+    return -liked, fullest + penalty, use.pods
 
 
 def why_nowhere(misfits: Iterable[Misfit]) -> str:

@@ -110,6 +110,6 @@ def status_response(request: web.Request, refusal: ApiStatus) -> web.Response:
         status=refusal.code or 500,
         content_type="application/json",
     )
-    if refusal.code == 429 or refusal.body.get("details", {}).get("retryAfterSeconds"):
-        response.headers["Retry-After"] = str(refusal.body.get("details", {}).get("retryAfterSeconds") or 10)
+    if retry_after_s := refusal.body.get("details", {}).get("retryAfterSeconds"):
+        response.headers["Retry-After"] = str(retry_after_s)
     return response

@@ -4,6 +4,7 @@ One handler for every path, run by aiohttp. What a request means is in `asking`,
 `subresources` and `reviews`, lists and watches are `reading`. Every refusal leaves as a Status object.
 """
 
+import asyncio
 import json
 import logging
 import time
@@ -50,6 +51,7 @@ OPTION_KINDS = {
     "PATCH": "PatchOptions",
     "DELETE": "DeleteOptions",
 }
+DELAY_CHECK_S = 0.1
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -274,6 +276,19 @@ class Front:
             query = [(key, value) for key, value in query if key in kubelet_seam.LOG_PARAMETERS]
             return await kubelet_seam.copy_logs(kubelet, path, query, request)
         return await kubelet_seam.bridge_exec(kubelet, path, query, request)
+
+
+def delayed(delay_s: Callable[[], float]) -> Any:
+    """Make a middleware that keeps every request waiting at the door for as long as `delay_s` says at that moment."""
+
+    @web.middleware
+    async def wait(request: web.Request, handler: Handler) -> web.StreamResponse:
+        came = time.monotonic()
+        while (left := came + delay_s() - time.monotonic()) > 0:
+            await asyncio.sleep(min(left, DELAY_CHECK_S))
+        return await handler(request)
+
+    return wait
 
 
 @web.middleware

@@ -27,7 +27,7 @@ from harness.sandbox.controlplane.addresses import Ranges
 from harness.sandbox.controlplane.bodies import BODY_LIMIT
 from harness.sandbox.controlplane.cells import seconds_of
 from harness.sandbox.controlplane.deletion import Options
-from harness.sandbox.controlplane.front import Front, measured
+from harness.sandbox.controlplane.front import Front, delayed, measured
 from harness.sandbox.controlplane.identity import Tokens
 from harness.sandbox.controlplane.journal import Journal
 from harness.sandbox.controlplane.local import LocalApi
@@ -55,6 +55,8 @@ class Plan:
     world: str = ""
     controllers: bool = True
     settings: Any = None
+    delay_s: Callable[[], float] = lambda: 0.0
+    """How much longer than it takes anyway every request shall take now."""
 
 
 class ControlPlane:
@@ -153,7 +155,7 @@ async def serve(
     world.make(plane.verbs, plan.state / "ca.pem", plan.host, plan.port)
     if plan.world == "conformance":
         world.conformance_node(plane.verbs)
-    app = web.Application(client_max_size=BODY_LIMIT, middlewares=[measured])
+    app = web.Application(client_max_size=BODY_LIMIT, middlewares=[delayed(plan.delay_s), measured])
     app.router.add_route("*", "/{path:.*}", plane.front.handle)
     runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.2)
     await runner.setup()

@@ -150,9 +150,12 @@ def expired(message: str) -> ApiStatus:
     return refusal(410, "Expired", message)
 
 
-def too_many(message: str, causes: list[Obj]) -> ApiStatus:
-    """429, asked to come again later."""
-    return refusal(429, "TooManyRequests", message, {"causes": causes})
+def too_many(message: str, causes: list[Obj], retry_after_s: int = 0) -> ApiStatus:
+    """429, asked to come again later; clients that are told when do so by themselves and say nothing of it."""
+    details: Obj = {"causes": causes}
+    if retry_after_s:
+        details["retryAfterSeconds"] = retry_after_s
+    return refusal(429, "TooManyRequests", message, details)
 
 
 def forbidden(plural: str, group: str, name: str, why: str, causes: list[Obj] | None = None) -> ApiStatus:

@@ -15,6 +15,7 @@ from harness.sandbox.controlplane.verbs import Ask, Verbs, now, patched
 
 BUDGETS = "poddisruptionbudgets.policy"
 SUCCESS: Obj = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
+STILL_PROCESSED_S = 10  # after how long to ask again about a budget that was not counted yet
 TOKEN_SECONDS = (600, 3600, 2**32)  # least, usual, most
 
 
@@ -125,7 +126,7 @@ class Subresources:
         name, status = obj["metadata"]["name"], obj.get("status") or {}
         if status.get("observedGeneration", 0) < obj["metadata"].get("generation", 1):
             text = f"The disruption budget {name} is still being processed by the server."
-            raise _blocked(text)
+            raise _blocked(text, STILL_PROCESSED_S)
         if status.get("disruptionsAllowed", 0) <= 0:
             needs, has = status.get("desiredHealthy", 0), status.get("currentHealthy", 0)
             raise _blocked(f"The disruption budget {name} needs {needs} healthy pods and has {has} currently")
@@ -203,9 +204,9 @@ class Subresources:
         }
 
 
-def _blocked(text: str) -> Exception:
+def _blocked(text: str, retry_after_s: int = 0) -> Exception:
     message = "Cannot evict pod as it would violate the pod's disruption budget."
-    return statuses.too_many(message, [{"reason": "DisruptionBudget", "message": text}])
+    return statuses.too_many(message, [{"reason": "DisruptionBudget", "message": text}], retry_after_s)
 
 
 def _is_ready(pod: Obj) -> bool:

@@ -4,6 +4,7 @@ Called by the verbs; returns causes in the server's order and words. Rules are l
 entry has only the rules of metadata.
 """
 
+import ipaddress
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -362,6 +363,44 @@ def claim_causes(obj: Obj) -> list[Cause]:
     return causes
 
 
+def policy_causes(obj: Obj) -> list[Cause]:
+    """What is wrong with a NetworkPolicy: selectors and blocks that the proxies could not read."""
+    spec = obj.get("spec") or {}
+    causes = selector_causes(spec.get("podSelector"), "spec.podSelector")
+    for word, side in (("ingress", "from"), ("egress", "to")):
+        for i, rule in enumerate(spec.get(word) or []):
+            for j, peer in enumerate(rule.get(side) or []):
+                causes += _peer_causes(peer, f"spec.{word}[{i}].{side}[{j}]")
+    return causes
+
+
+def _peer_causes(peer: Obj, at: str) -> list[Cause]:
+    block = peer.get("ipBlock")
+    if block is None:
+        causes = [] if peer else [required(at, "must specify a peer")]
+        for name in ("podSelector", "namespaceSelector"):
+            causes += selector_causes(peer.get(name), f"{at}.{name}")
+        return causes
+    if len(peer) > 1:
+        return [forbidden_field(at, "may not specify both ipBlock and another peer")]
+    if not block.get("cidr"):
+        return [required(f"{at}.ipBlock.cidr")]
+    blocks = [
+        ("cidr", block["cidr"]),
+        *((f"except[{k}]", b) for k, b in enumerate(block.get("except") or [])),
+    ]
+    text = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"
+    return [invalid_value(f"{at}.ipBlock.{name}", b, text) for name, b in blocks if not _is_block(b)]
+
+
+def _is_block(text: str) -> bool:
+    try:
+        ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        return False
+    return "/" in text
+
+
 def priority_update(new: Obj, old: Obj) -> list[Cause]:
     """The value of a PriorityClass stays."""
     if new.get("value") != old.get("value"):
@@ -387,6 +426,7 @@ CREATE: Mapping[str, Callable[[Obj], list[Cause]]] = {
     "Lease": lease_causes,
     "EndpointSlice": slice_causes,
     "PersistentVolumeClaim": claim_causes,
+    "NetworkPolicy": policy_causes,
 }
 UPDATE: Mapping[str, Callable[[Obj, Obj], list[Cause]]] = {
     "Pod": pod_update_causes,

@@ -13,8 +13,7 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
-import msgspec
-
+from harness.sandbox.node.kubeconfig import write_kubeconfig
 from harness.sandbox.pods.context import PodContext
 from harness.sandbox.processes import MARK
 
@@ -35,9 +34,6 @@ async def start_command(
     if context is None or container not in worker.processes:
         raise CannotRun(f"container not found ({container!r})")
 
-    def tie() -> None:
-        os.set_inheritable(kubelet.lifeline.tie(), True)
-
     try:
         return await asyncio.create_subprocess_exec(
             *argv,
@@ -47,7 +43,7 @@ async def start_command(
             env=_environment(worker, context),
             cwd=context.volume,
             close_fds=False,
-            preexec_fn=tie,
+            preexec_fn=kubelet.lifeline.tie,
         )
     except OSError as error:
         raise CannotRun(
@@ -82,8 +78,7 @@ async def run_quietly(
 
 
 def _environment(worker: PodWorker, context: PodContext) -> dict[str, str]:
-    kubeconfig = worker.directory / "kubeconfig"
-    kubeconfig.write_bytes(msgspec.json.encode(_kubeconfig(context)))  # JSON is YAML
+    kubeconfig = write_kubeconfig(context, worker.directory / "kubeconfig")
     kept = {key: os.environ[key] for key in ("PATH", "LANG", MARK) if key in os.environ}
     return {
         **kept,
@@ -91,22 +86,4 @@ def _environment(worker: PodWorker, context: PodContext) -> dict[str, str]:
         "HOSTNAME": context.name,
         "HOME": str(context.volume),
         "KUBECONFIG": str(kubeconfig),
-    }
-
-
-def _kubeconfig(context: PodContext) -> dict[str, object]:
-    return {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "current-context": "pod",
-        "clusters": [
-            {
-                "name": "pod",
-                "cluster": {"server": context.api_url, "certificate-authority": str(context.ca_file)},
-            }
-        ],
-        "users": [{"name": "pod", "user": {"token": context.token}}],
-        "contexts": [
-            {"name": "pod", "context": {"cluster": "pod", "user": "pod", "namespace": context.namespace}}
-        ],
     }

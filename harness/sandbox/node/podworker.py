@@ -10,17 +10,19 @@ import asyncio
 import shutil
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 from harness.sandbox.api import Api, ApiStatus, Obj
 from harness.sandbox.node.addresses import NoAddress, PodAddresses
+from harness.sandbox.node.kubeconfig import write_kubeconfig
 from harness.sandbox.node.podenv import ConfigError, References, expand, resolve_env, volume_of
 from harness.sandbox.node.podstatus import ContainerState, Terminated, conditions_of, phase_of, quality_of
 from harness.sandbox.node.probes import Findings, Prober, watch_container
 from harness.sandbox.node.runtime import Process, Runtime
-from harness.sandbox.pods import program_of
+from harness.sandbox.pods import needs_kubeconfig, program_for, program_of
 from harness.sandbox.pods.context import PodContext
 from harness.sandbox.recorder import NORMAL, WARNING, Recorder, now
 from harness.sandbox.state import Sandbox
@@ -122,6 +124,7 @@ class PodWorker:
                 if life.done():
                     life.result()
                     self._dirty.set()
+                    self.node.addresses.give_back(self.uid)
                     await deletion
                 life.cancel()
                 await asyncio.gather(life, return_exceptions=True)
@@ -130,6 +133,7 @@ class PodWorker:
                 for task in (publisher, life, deletion):
                     task.cancel()
                 await asyncio.gather(publisher, life, deletion, return_exceptions=True)
+                self.kill()  # a container that was just being started when the pod vanished
             await self._publish()
         else:
             await self._deletion()
@@ -281,6 +285,10 @@ class PodWorker:
 
     async def _run_once(self, spec: Obj, state: ContainerState, program: str) -> int:
         context = await self._context(spec, state)
+        program = program_for(program, [expand(word, context.env) for word in spec.get("command") or ()])
+        if needs_kubeconfig(program):
+            file = write_kubeconfig(context, self.directory / f"kubeconfig-{state.name}")
+            context = replace(context, env={"KUBECONFIG": str(file), **context.env})
         self._say("Created", f"Created container: {state.name}", state)
         log = self.log_file(state.name, state.restarts)
         self.log_file(state.name, state.restarts - 2).unlink(missing_ok=True)

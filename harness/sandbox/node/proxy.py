@@ -2,7 +2,8 @@
 
 The supervisor forks one per node (`main`), apart from the kubelet, so that either can be frozen or killed alone. It
 follows Services and EndpointSlices and holds a listening socket for every port that has a ready endpoint; a
-port without one refuses connections, as on a real node. It never changes an object.
+port without one refuses connections, as on a real node. What passes through it is subject to NetworkPolicies and to what
+the hands do to the node's network. It never changes an object.
 """
 
 from __future__ import annotations
@@ -11,19 +12,23 @@ import asyncio
 import logging
 import os
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
 import uvloop
 
+from harness.sandbox import impairments
 from harness.sandbox.api import Api, Obj, load_rest_api
-from harness.sandbox.node.forwarding import Backend, Forwarder
+from harness.sandbox.node.forwarding import Forwarder
+from harness.sandbox.node.policies import Policies
+from harness.sandbox.node.traffic import Backend, Traffic
 from harness.sandbox.state import Sandbox
 
 log = logging.getLogger(__name__)
 
 SLICES = "endpointslices.discovery.k8s.io"
+POLICIES = "networkpolicies.networking.k8s.io"
 SERVICE_LABEL = "kubernetes.io/service-name"
 SETTLE_S = 0.01
 RETRY_S = 1.0
@@ -108,9 +113,10 @@ def _name(obj: Obj) -> Name:
 class Proxy:
     """Keeps the listening sockets as the tables say."""
 
-    def __init__(self, api: Api, tables: Tables) -> None:
+    def __init__(self, api: Api, tables: Tables, traffic: Traffic) -> None:
         self._api = api
         self._tables = tables
+        self._traffic = traffic
         self._open: dict[Entrance, Forwarder] = {}
         self._changed = asyncio.Event()
 
@@ -145,7 +151,9 @@ class Proxy:
                 self._open.pop(entrance).close()
         complete = True
         for entrance in wanted - self._open.keys():
-            forwarder = Forwarder(entrance.host, entrance.port, partial(self._choose, entrance))
+            forwarder = Forwarder(
+                entrance.host, entrance.port, partial(self._choose, entrance), self._traffic
+            )
             try:
                 await forwarder.open()
             except OSError as error:
@@ -162,13 +170,56 @@ class Proxy:
         return random.choice(backends) if backends else None
 
 
+class Police:
+    """Enforces NetworkPolicies on the traffic; follows pods and namespaces only while there is a policy."""
+
+    def __init__(self, api: Api, traffic: Traffic) -> None:
+        self._api = api
+        self._traffic = traffic
+        self._policies = Policies()
+        traffic.police(self._policies.allows)
+
+    async def run(self) -> None:
+        """Follow policies until killed."""
+        people: asyncio.Task[None] | None = None
+        async for kind, obj in self._api.watch(POLICIES):
+            if kind == "SYNCED":
+                continue
+            self._policies.policy(kind, obj)
+            if self._policies and people is None:
+                people = asyncio.create_task(self._follow_people())
+            elif not self._policies and people is not None:
+                people.cancel()
+                people = None
+                self._policies.forget_pods()
+            self._traffic.changed()
+
+    async def _follow_people(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._follow("pods", self._policies.pod))
+            group.create_task(self._follow("namespaces", self._policies.namespace))
+
+    async def _follow(self, resource: str, take: Callable[[str, Obj], None]) -> None:
+        synced = False
+        async for kind, obj in self._api.watch(resource):
+            if kind == "SYNCED":
+                synced = True
+            else:
+                take(kind, obj)
+            if synced:  # the first list is looked at once, when it is whole
+                self._traffic.changed()
+
+
 def main(sandbox: Sandbox, node: str) -> None:
     """Be the service proxy of `node` until killed."""
 
     async def run() -> None:
         tables = Tables(node, sandbox.node_ip(node), cluster_ips=node == sandbox.settings.master_node)
-        async with load_rest_api(sandbox.root) as api:
-            await Proxy(api, tables).run()
+        traffic = Traffic()
+        async with load_rest_api(sandbox.root) as api, asyncio.TaskGroup() as group:
+            group.create_task(impairments.follow(sandbox.root, f"proxy/{node}", traffic.impair))
+            group.create_task(Police(api, traffic).run())
+            group.create_task(Proxy(api, tables, traffic).run())
 
     try:
         uvloop.run(run())

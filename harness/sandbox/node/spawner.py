@@ -29,6 +29,7 @@ import msgspec
 from harness.sandbox.lifeline import Lifeline
 from harness.sandbox.node.podlog import PodLog
 from harness.sandbox.pods.context import PodContext, Program
+from harness.sandbox.pods.source_address import leave_from
 from harness.sandbox.processes import MARK, close_files_but, name_process
 
 
@@ -193,6 +194,7 @@ class Spawner:
             context = self._make_context(order.context)
             name_process(context.name)
             _take_over_environment(context)
+            leave_from(context.ip)
             code = run_program(order.program, context)
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else int(end.code is not None)

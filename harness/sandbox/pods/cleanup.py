@@ -20,7 +20,6 @@ from harness.sandbox.pods.context import PodContext
 from harness.sandbox.pods.plain_api import PlainApi
 from harness.sandbox.truth import TruthLog, process_name
 
-CLEANING_S = 120.0
 FINISHED = ("Complete", "Failed")
 
 
@@ -84,7 +83,7 @@ class Window:
 
 
 def clean(pod: PodContext, api: PlainApi, job_id: str) -> None:
-    """Remove everything of a window, its own cleanup Job last; tries what fails again for two minutes."""
+    """Remove everything of a window, its own cleanup Job last; tries what fails again for as long as it takes."""
     steps: list[Callable[[], None]] = [
         lambda: api.delete("services", f"grpc-service-{job_id}", pod.namespace),
         lambda: api.delete("jobs.batch", f"grpc-job-{job_id}", pod.namespace),
@@ -93,19 +92,22 @@ def clean(pod: PodContext, api: PlainApi, job_id: str) -> None:
         steps.append(lambda: _remove_task(pod, api, job_id))
     if pod.env.get(feed.BROKER_ENV) and not pod.settings.queue_leak:
         steps.append(lambda: asyncio.run(_remove_queues(pod, job_id)))
-    until_s = time.monotonic() + CLEANING_S
     while steps:
-        left = []
-        for step in steps:
-            try:
-                step()
-            except Exception as error:
-                sys.stderr.write(f"{type(error).__name__}: {error}\n")
-                left.append(step)
-        steps = left if time.monotonic() < until_s else []
+        steps = [step for step in steps if not _succeeds(step)]
         if steps:
             time.sleep(1.0)
-    api.delete("jobs.batch", f"cleanup-job-{job_id}", pod.namespace)
+    while not _succeeds(lambda: api.delete("jobs.batch", f"cleanup-job-{job_id}", pod.namespace)):
+        time.sleep(1.0)
+
+
+def _succeeds(step: Callable[[], None]) -> bool:
+    """Do a step; say whether it is done. What is refused or does not answer may do so later."""
+    try:
+        step()
+    except Exception as error:
+        sys.stderr.write(f"{type(error).__name__}: {error}\n")
+        return False
+    return True
 
 
 def _remove_task(pod: PodContext, api: PlainApi, job_id: str) -> None:

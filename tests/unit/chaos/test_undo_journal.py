@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from memory_world import TARGET, MemoryWorld, small_cluster
+from memory_world import TARGET, MemoryWorld, site_of, small_cluster
 
 from harness.chaos.faults import fault_named
 from harness.chaos.journal import Entry, Header, Journal, boot_id, parse
@@ -23,12 +23,18 @@ from harness.history.events import FaultStep
 from harness.history.writer import HistoryWriter
 
 STORY = (
-    ("cordon-worker", {"nodes": "all"}),
+    ("drain-worker", {"nodes": "worker-1"}),
+    ("cordon-worker", {"nodes": "worker-2"}),
+    ("slow-network", {"nodes": "all"}),
     ("kill-mongo", {"repeat": False}),
     ("worker-not-ready", {"nodes": "worker-2"}),
     ("focus-server-outage", {}),
+    ("mongo-stall", {}),
+    ("revoke-kubernetes-access", {}),
     ("saturate-gpu", {"leave": 1}),
+    ("fill-windows", {"windows": "2"}),
 )
+"""Played from the last to the first, so that each finds something left to take."""
 HEADER = Header(
     run_id="test",
     writer="chaos-1",
@@ -50,8 +56,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def play(journal: Journal, world: MemoryWorld) -> None:
-    """Begin each fault of the story as a run does; GPU first, or cordoned workers would leave nothing to take."""
-    site = Site(world, TARGET, world.hand)
+    """Begin each fault of the story as a run does."""
+    site = site_of(world)
     with tempfile.TemporaryDirectory() as folder:
         history = HistoryWriter(Path(folder), "chaos-1")
         playing = Play(site, HEADER, journal, history, SystemClock.start(), "test")
@@ -73,9 +79,7 @@ def play(journal: Journal, world: MemoryWorld) -> None:
 
 
 def undo(journal: Journal, world: MemoryWorld) -> bool:
-    endings = replay(
-        [journal], lambda _: Site(world, TARGET, world.hand), "guard", say_nothing, budget_s=20.0, claim=True
-    )
+    endings = replay([journal], lambda _: site_of(world), "guard", say_nothing, budget_s=20.0, claim=True)
     return all(ending.verified for ending in endings)
 
 
@@ -83,7 +87,6 @@ def undo(journal: Journal, world: MemoryWorld) -> bool:
 def crashes() -> tuple[dict[str, object], bytes, tuple[tuple[int, str], ...]]:
     """Play the story once; return the state declared before, the journal's bytes, and every (length, world) on the way."""
     world = small_cluster()
-    world.create("namespaces", {"metadata": {"name": "focus-harness"}})
     before = world.declared()
     moments: list[tuple[int, str]] = []
     with tempfile.TemporaryDirectory() as folder:
@@ -153,16 +156,14 @@ def test_one_failing_undo_does_not_keep_the_others_and_is_said_with_its_remedy(t
     play(journal, world)
 
     def refuse(what: str) -> None:
-        if what == "patch nodes/worker-1":
-            raise Unreachable("PATCH nodes/worker-1: no answer")
+        if what == "patch nodes/worker-2":
+            raise Unreachable("PATCH nodes/worker-2: no answer")
 
     world.before_write = refuse
-    endings = replay(
-        [journal], lambda _: Site(world, TARGET, world.hand), "operator", say_nothing, budget_s=0.3
-    )
+    endings = replay([journal], lambda _: site_of(world), "operator", say_nothing, budget_s=1.0)
     verified = {ending.entry.fault: ending.verified for ending in endings}
     assert verified == {kind: kind != "cordon-worker" for kind, _ in STORY}
-    with pytest.raises(StillBroken, match=r"no answer; by hand: kubectl uncordon worker-1 worker-2"):
+    with pytest.raises(StillBroken, match=r"no answer; by hand: kubectl uncordon worker-2"):
         refuse_if_broken(endings)
     world.before_write = lambda _what: None
     assert undo(journal, world)
@@ -175,9 +176,7 @@ def test_a_full_disk_does_not_keep_a_fault_in(tmp_path: Path) -> None:
     before = world.declared()
     play(journal, world)
     with patch.object(Journal, "append", side_effect=RecordUnusable("no space left on device")):
-        endings = replay(
-            [journal], lambda _: Site(world, TARGET, world.hand), "chaos", say_nothing, budget_s=1.0
-        )
+        endings = replay([journal], lambda _: site_of(world), "chaos", say_nothing, budget_s=1.0)
     assert all(ending.verified for ending in endings)
     assert world.declared() == before
 

@@ -38,7 +38,7 @@ def test_events_come_back_in_the_order_of_their_instants(tmp_path: Path) -> None
 def test_every_kind_of_event_survives_its_own_encoding(kind: str) -> None:
     cls = KINDS[kind]
     hints = msgspec.structs.fields(cls)
-    values = {str: "text", int: 3, float: 0.5, bool: True}
+    values = {str: "text", int: 3, float: 0.5, bool: True, float | None: 0.5}
     given_values = {
         f.name: values.get(f.type, next(iter(f.type)) if isinstance(f.type, type(Phase)) else ())
         for f in hints

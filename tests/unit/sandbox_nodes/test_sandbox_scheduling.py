@@ -1,4 +1,5 @@
 import asyncio
+import time
 from pathlib import Path
 from typing import Any
 
@@ -156,3 +157,19 @@ def test_a_silent_node_is_unknown_its_pods_are_not_ready_and_then_go(tmp_path: P
         speaking.cancel()
 
     play(tmp_path, scenario, node_grace_s=1.0, node_monitor_s=0.1, pod_eviction_s=0.4)
+
+
+def test_time_in_which_the_control_plane_stood_still_is_not_held_against_a_node(tmp_path: Path) -> None:
+    async def scenario(c: Cluster) -> None:
+        await c.node("a")
+        speaking = asyncio.create_task(speak(c, "a"))
+        await asyncio.sleep(0.3)
+        speaking.cancel()
+        await asyncio.sleep(0.3)
+        time.sleep(2.5)  # noqa: ASYNC251 - the whole control plane stands still
+        await asyncio.sleep(0.5)
+        node = await c.api.get("nodes", "a")
+        assert {one["type"]: one["status"] for one in node["status"]["conditions"]}["Ready"] == "True"
+        assert not node["spec"].get("taints")
+
+    play(tmp_path, scenario, node_grace_s=2.0, node_monitor_s=0.1)

@@ -3,8 +3,10 @@
 import asyncio
 import os
 import signal
+import socket
 import sys
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ import pytest
 from harness.sandbox.node.podlog import read_log
 from harness.sandbox.node.runtime import Runtime, fork_spawner
 from harness.sandbox.pods.context import PodContext
+from harness.sandbox.pods.host_command import become
 from harness.sandbox.processes import started_at, wait_gone
 from harness.sandbox.settings import Settings
 
@@ -66,6 +69,25 @@ def play(folder: Path, scenario: Callable[[Runtime, PodContext], Awaitable[None]
         os.wait()
 
 
+def connects(pod: PodContext) -> int:
+    """A program: connects in three ways to the address it is told; what it hears says where it came from."""
+    host, port = pod.env["WORD"].split(":")
+
+    async def by_loop() -> str:
+        loop = asyncio.get_running_loop()
+        with socket.socket() as line:
+            line.setblocking(False)
+            await loop.sock_connect(line, (host, int(port)))
+            return str(line.getsockname()[0])
+
+    with socket.create_connection((host, int(port))) as line:
+        seen = [line.getsockname()[0], asyncio.run(by_loop())]
+    with socket.create_connection((host, int(port)), source_address=("127.0.0.1", 0)) as line:
+        seen.append(line.getsockname()[0])
+    sys.stdout.write(" ".join(seen) + "\n")
+    return 0
+
+
 def here(program: Callable[[PodContext], int]) -> str:
     return f"{program.__module__}:{program.__name__}"
 
@@ -80,6 +102,56 @@ def test_a_program_gets_its_context_alone_and_its_words_and_exit_code_are_kept(
         assert await process.ended == 3
         lines = {(line.stream, line.text) for line in read_log(tmp_path / "log")}
         assert lines == {("stdout", "out word word None 20"), ("stderr", "err"), ("stdout", "no newline")}
+
+    play(tmp_path, scenario)
+
+
+def test_a_programs_connections_leave_from_its_pods_address(tmp_path: Path) -> None:
+    async def scenario(runtime: Runtime, context: PodContext) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            place = f"127.0.0.1:{server.getsockname()[1]}"
+            context = replace(context, ip="127.9.11.7", env={"WORD": place})
+            process = await runtime.start(here(connects), context, tmp_path / "log")
+            assert await process.ended == 0
+        assert [line.text for line in read_log(tmp_path / "log")] == ["127.9.11.7 127.9.11.7 127.0.0.1"]
+
+    play(tmp_path, scenario)
+
+
+def becomes_a_shell(pod: PodContext) -> int:
+    """A program: becomes a foreign one that starts another."""
+    return become(
+        pod, ["sh", "-c", 'sleep 60 & echo "$! $WORD $MORE $HOME $HOSTNAME"; wait'], {"MORE": "more"}
+    )
+
+
+def becomes_nothing(pod: PodContext) -> int:
+    """A program: wants to become what is not there."""
+    return become(pod, ["no-such-command-anywhere"], {})
+
+
+def test_a_foreign_program_has_the_containers_surroundings_and_dies_with_the_spawner_and_what_it_started(
+    tmp_path: Path,
+) -> None:
+    left: list[int] = []
+
+    async def scenario(runtime: Runtime, context: PodContext) -> None:
+        process = await runtime.start(here(becomes_a_shell), context, tmp_path / "log")
+        while not (lines := list(read_log(tmp_path / "log"))):
+            await asyncio.sleep(0.01)
+        child, *said = lines[0].text.split()
+        left.extend([process.pid, int(child)])
+        assert said == ["word", "more", str(tmp_path), "p"]
+
+    play(tmp_path, scenario)
+    assert wait_gone(left, 3)
+
+
+def test_a_foreign_program_that_is_not_there_is_exit_code_127(tmp_path: Path) -> None:
+    async def scenario(runtime: Runtime, context: PodContext) -> None:
+        process = await runtime.start(here(becomes_nothing), context, tmp_path / "log")
+        assert await process.ended == 127
+        assert "no such file or directory" in next(iter(read_log(tmp_path / "log"))).text
 
     play(tmp_path, scenario)
 

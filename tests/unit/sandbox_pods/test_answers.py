@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from harness.sandbox.pods import fibre
 from harness.sandbox.pods.analyzer_arguments import Assignment
 from harness.sandbox.pods.focus_server import answers
 from harness.sandbox.pods.focus_server.requests import ConfigureBody, understand
@@ -69,9 +70,8 @@ def test_the_older_build_answers_with_strings() -> None:
 
 @pytest.mark.parametrize("waiting", [False, True])
 def test_live_metadata_is_200_shaped_whether_healthy_or_waiting(waiting: bool) -> None:
-    body = answers.live_metadata(
-        Settings.make("field", "production", [f"waiting_for_fiber={str(waiting).lower()}"])
-    )
+    settings = Settings.make("field", "production")
+    body = answers.live_metadata(None if waiting else fibre.metadata(settings), settings)
     assert list(body) == [
         "dx",
         "prr",

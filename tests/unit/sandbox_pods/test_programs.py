@@ -1,11 +1,23 @@
 """Which program an image runs, and that the foreign servers are started inside their pod's directory."""
 
+import sys
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
 import pytest
 
-from harness.sandbox.pods import PRELOAD, PROGRAMS, broker, mongodb, program_of
+from harness.sandbox.pods import (
+    HOST_COMMAND,
+    PRELOAD,
+    PROGRAMS,
+    broker,
+    harness_program,
+    mongodb,
+    program_for,
+    program_of,
+)
+from harness.sandbox.pods.analyzer_arguments import COMMAND
 from harness.sandbox.pods.context import PodContext
 from harness.sandbox.settings import Settings
 
@@ -69,3 +81,36 @@ def test_the_database_daemon_syncs_every_commit_and_asks_for_a_password(
     assert {"--sync-on-commit", "--standalone", "--auth"} <= set(line)
     assert "--auth" not in mongodb.command(tmp_path, "127.77.11.5", 27017, auth=False)
     assert mongodb.environment(tmp_path)["HOME"] == str(tmp_path)
+
+
+def test_a_command_that_the_host_has_is_run_instead_of_the_image_and_others_are_not() -> None:
+    pause = PROGRAMS["pause"]
+    assert program_for(pause, ["false"]) == HOST_COMMAND
+    assert program_for(pause, ["sh", "-c", "exit 3"]) == HOST_COMMAND
+    assert program_for(pause, []) == pause
+    assert program_for(pause, ["no-such-command-anywhere"]) == pause
+
+
+def test_windows_and_the_harness_keep_their_own_command_even_where_the_host_has_a_python(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
+    for image, command in (("pzlinux", COMMAND), ("focus-harness", ("python", "-m", "harness"))):
+        assert program_for(PROGRAMS[image], list(command)) == PROGRAMS[image]
+    assert program_for(PROGRAMS["focus-harness"], ["sleep"]) == HOST_COMMAND
+
+
+def test_the_harness_image_executes_this_harness_with_the_containers_arguments(tmp_path: Path) -> None:
+    own = [sys.executable, "-m", "harness"]
+    assert harness_program.command(("undo", "--all")) == [*own, "undo", "--all"]
+    assert harness_program.command(("harness", "undo")) == [*own, "undo"]
+    assert harness_program.command(("python", "-m", "somewhere.else", "x")) == [
+        *(sys.executable, "-m", "somewhere.else", "x")
+    ]
+    env = harness_program.environment(replace(pod(tmp_path), env={"PYTHONPATH": "more", "POD_NAME": "given"}))
+    assert (env["POD_NAME"], env["POD_NAMESPACE"], env["POD_IP"], env["NODE_NAME"]) == (
+        *("given", "panda", "127.77.11.4", "n"),
+    )
+    first, more = env["PYTHONPATH"].split(":")
+    assert (Path(first) / "harness" / "cli.py").exists()
+    assert more == "more"

@@ -9,11 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 from harness.sandbox.pods.analyzer_arguments import Assignment
+from harness.sandbox.pods.fibre import DX
 from harness.sandbox.pods.focus_server.requests import Wish
 from harness.sandbox.settings import Settings
 
-DX = 1.0213698148727417
-SW_VERSION = "11.17.10513"
 WAITING = "waiting for fiber"
 UNAVAILABLE: dict[str, str] = {"detail": "Service Unavailable"}
 NO_RECORDING = {"error": "No recording found in given time range"}
@@ -49,17 +48,18 @@ def channels(settings: Settings) -> dict[str, int]:
     return {"lowest_channel": 1, "highest_channel": settings.highest_channel}
 
 
-def live_metadata(settings: Settings) -> dict[str, Any]:
-    """Return the 200 of `GET /live_metadata`, healthy or waiting for fibre."""
-    waiting = settings.waiting_for_fiber
+def live_metadata(known: dict[str, Any] | None, settings: Settings) -> dict[str, Any]:
+    """Return the 200 of `GET /live_metadata`: what is known of the fibre, or that it is waited for."""
+    if known is not None:
+        return known
     return {
-        "dx": 0.0 if waiting else DX,
-        "prr": 0.0 if waiting else settings.prr,
-        "fiber_start_meters": None if waiting else 0,
-        "fiber_length_meters": None if waiting else 10000,
-        "sw_version": WAITING if waiting else SW_VERSION,
-        "number_of_channels": settings.highest_channel if waiting else settings.number_of_channels,
-        "fiber_description": WAITING if waiting else "Sandbox_fiber",
+        "dx": 0.0,
+        "prr": 0.0,
+        "fiber_start_meters": None,
+        "fiber_length_meters": None,
+        "sw_version": WAITING,
+        "number_of_channels": settings.highest_channel,
+        "fiber_description": WAITING,
     }
 
 

@@ -16,6 +16,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 
 from harness.sandbox.pods.focus_server import answers
+from harness.sandbox.pods.focus_server.fibre import Fibre
 from harness.sandbox.pods.focus_server.requests import ConfigureBody, Refused, TimeRange, understand
 from harness.sandbox.pods.focus_server.site import Site
 from harness.sandbox.pods.focus_server.store import Store, StoreError
@@ -28,12 +29,14 @@ Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 NGINX_PAGES = {502: "502 Bad Gateway", 504: "504 Gateway Time-out"}
 
 
-def make_app(settings: Settings, windows: Windows, store: Store, lifespan: Lifespan | None = None) -> FastAPI:
+def make_app(
+    settings: Settings, windows: Windows, store: Store, fibre: Fibre, lifespan: Lifespan | None = None
+) -> FastAPI:
     """Return the application."""
     app = FastAPI(title="Focus Server", version=settings.image_tag, lifespan=lifespan)
     app.add_exception_handler(Refused, _answer_refused)
     app.add_exception_handler(RequestValidationError, _answer_unparsed)
-    _add_reads(app, settings, windows, store)
+    _add_reads(app, settings, windows, store, fibre)
     _add_configure(app, settings, windows)
     if settings.legacy_task_api:
         _add_legacy(app, settings)
@@ -55,7 +58,7 @@ def _add_configure(app: FastAPI, settings: Settings, windows: Windows) -> None:
         return JSONResponse(answer) if fate.status is None else _site_error(fate.status)
 
 
-def _add_reads(app: FastAPI, settings: Settings, windows: Windows, store: Store) -> None:
+def _add_reads(app: FastAPI, settings: Settings, windows: Windows, store: Store, fibre: Fibre) -> None:
     @app.get("/ack")
     async def ack() -> Response:
         return JSONResponse({})
@@ -66,7 +69,7 @@ def _add_reads(app: FastAPI, settings: Settings, windows: Windows, store: Store)
 
     @app.get("/live_metadata")
     async def live_metadata() -> Response:
-        return JSONResponse(answers.live_metadata(settings))
+        return JSONResponse(answers.live_metadata(fibre.metadata, settings))
 
     @app.get("/metadata/{job_id}")
     async def metadata(job_id: str) -> Response:

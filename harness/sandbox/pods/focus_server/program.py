@@ -22,6 +22,7 @@ from harness.sandbox.pods import feed
 from harness.sandbox.pods.context import PodContext
 from harness.sandbox.pods.focus_server.app import make_app
 from harness.sandbox.pods.focus_server.dependencies import Dependencies
+from harness.sandbox.pods.focus_server.fibre import Fibre
 from harness.sandbox.pods.focus_server.store import Store, StoreError
 from harness.sandbox.pods.focus_server.windows import Windows
 from harness.sandbox.pods.focus_server.world import World
@@ -42,11 +43,13 @@ async def serve(pod: PodContext) -> int:
         world = World(api, settings, truth)
         has_broker = bool(pod.env.get(feed.BROKER_ENV))
         dependencies = Dependencies(pod, api, store, truth, broker=has_broker)
-        windows = Windows(settings, api, world, dependencies, store, truth)
+        fibre = Fibre(api, settings, truth)
+        windows = Windows(settings, api, world, dependencies, store, fibre, truth)
 
         @asynccontextmanager
         async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-            tasks = [asyncio.create_task(world.follow()), asyncio.create_task(dependencies.watch())]
+            following = (world.follow(), dependencies.watch(), fibre.follow())
+            tasks = [asyncio.create_task(one) for one in following]
             truth.write("focus_server_started", pod=pod.name)
             yield
             truth.write("focus_server_stopping", pod=pod.name)
@@ -55,9 +58,10 @@ async def serve(pod: PodContext) -> int:
             await asyncio.gather(*tasks, return_exceptions=True)
             await store.close()
 
-        await asyncio.sleep(settings.focus_ready_delay_s)
+        # Asked once before anybody can ask us: a restart does not make a server wait for a fibre that is there.
+        await asyncio.gather(asyncio.sleep(settings.focus_ready_delay_s), fibre.look())
         config = uvicorn.Config(
-            make_app(settings, windows, store, lifespan),
+            make_app(settings, windows, store, fibre, lifespan),
             host=pod.ip,
             port=settings.focus_port,
             log_config=None,

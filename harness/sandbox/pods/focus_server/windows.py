@@ -19,6 +19,7 @@ from harness.sandbox.pods import amqp, feed
 from harness.sandbox.pods.analyzer_arguments import COMMAND, Assignment
 from harness.sandbox.pods.focus_server import answers, objects
 from harness.sandbox.pods.focus_server.dependencies import Dependencies
+from harness.sandbox.pods.focus_server.fibre import Fibre
 from harness.sandbox.pods.focus_server.requests import Refused, Wish
 from harness.sandbox.pods.focus_server.store import Store, StoreError, accepted, recorded_rows
 from harness.sandbox.pods.focus_server.world import World
@@ -57,6 +58,7 @@ class Windows:
         world: World,
         dependencies: Dependencies,
         store: Store,
+        fibre: Fibre,
         truth: TruthLog,
     ) -> None:
         self._settings = settings
@@ -64,6 +66,7 @@ class Windows:
         self._world = world
         self._dependencies = dependencies
         self._store = store
+        self._fibre = fibre
         self._truth = truth
         # A restarted server goes on far above its old ids unless the mode says that it begins again.
         self._counter = 0 if settings.counter_resets else int(time.time() * 10) % 1_000_000
@@ -73,7 +76,7 @@ class Windows:
     async def open(self, wish: Wish, request_id: str) -> dict[str, Any]:
         """Open a window and return the answer; Refused says what is answered otherwise."""
         settings = self._settings
-        if settings.waiting_for_fiber and not wish.historic:
+        if self._fibre.metadata is None and not wish.historic:
             log.error("Cannot configure job: missing required fiber metadata fields: prr")
             self._refuse({Cause.WAITING_FOR_FIBER}, request_id)
         await self._world.wait_synced(settings.kubernetes_timeout_s)

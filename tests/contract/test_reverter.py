@@ -1,0 +1,156 @@
+"""The reverter as a process of its own on a real API server: it undoes what nobody else is left to undo, and leaves the living alone."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness.chaos.deployment import await_answer, install, reverter_objects, uninstall
+from harness.chaos.faults import fault_named
+from harness.chaos.faults.cordon_worker import CordonArguments
+from harness.chaos.journal import Journal, new_header
+from harness.chaos.play import Play
+from harness.chaos.world import Site, freeze
+from harness.clock import SystemClock
+from harness.cluster import Lease, halt, live_run
+from harness.errors import Stopped, TargetError
+from harness.history.writer import HistoryWriter
+from tests.lone_plane import ROOT, LonePlane
+
+
+@pytest.fixture(scope="module")
+def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LonePlane]:
+    plane = LonePlane(tmp_path_factory.mktemp("plane"))
+    yield plane
+    plane.stop()
+
+
+class Reverter:
+    """`harness reverter run`, as its pod runs it."""
+
+    def __init__(self, plane: LonePlane, folder: Path) -> None:
+        self.log = folder / "reverter.log"
+        kubeconfig = str(plane.folder / "plane" / "kubeconfig")
+        with self.log.open("w") as out:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "harness", "reverter", "run"],
+                env=plane.environment(KUBECONFIG=kubeconfig),
+                stdout=out,
+                stderr=out,
+                cwd=ROOT,
+            )
+
+    def stop(self) -> int:
+        self._process.terminate()
+        return self._process.wait(timeout=20)
+
+    def said(self) -> str:
+        return self.log.read_text()
+
+
+@pytest.fixture
+def reverter(plane: LonePlane, tmp_path: Path) -> Iterator[Reverter]:
+    running = Reverter(plane, tmp_path)
+    yield running
+    assert running.stop() == 0, running.said()
+
+
+@pytest.fixture
+def play(plane: LonePlane, tmp_path: Path, state_home: Path) -> Iterator[Play]:
+    clock = SystemClock.start()
+    header = new_header("run-1", "chaos-1", freeze(plane.target), clock.start_ns)
+    journal = Journal.create(tmp_path / "undo" / "chaos-1.jsonl", header)
+    history = HistoryWriter(tmp_path / "history", "chaos-1")
+    yield Play(Site(plane.cluster, plane.target), header, journal, history, clock, "test")
+    history.close()
+
+
+def cordon(play: Play, hold_s: float = 60.0) -> None:
+    play.begin(fault_named("cordon-worker"), CordonArguments(nodes="all"), hold_s)
+
+
+def until_uncordoned(plane: LonePlane, within_s: float) -> float:
+    start = time.monotonic()
+    while plane.cordoned():
+        assert time.monotonic() - start < within_s, "nobody undid it"
+        time.sleep(0.1)
+    return time.monotonic() - start
+
+
+def test_it_answers_a_test_lease_and_says_what_it_cannot_load(plane: LonePlane, reverter: Reverter) -> None:
+    assert await_answer(plane.cluster)
+    with pytest.raises(TargetError, match=r"cannot be loaded: ModuleNotFoundError.*no_such_module"):
+        await_answer(plane.cluster, ["no_such_module:Fault"])
+    assert plane.cluster.objects("leases", "focus-harness", "focus-harness/test") == []
+
+
+def test_without_it_a_campaign_is_told_how_to_get_it(plane: LonePlane) -> None:
+    with pytest.raises(TargetError, match="harness reverter install"):
+        await_answer(plane.cluster, within_s=1.5)
+
+
+def test_a_run_that_renews_keeps_its_fault_and_one_that_stops_loses_it(
+    plane: LonePlane, reverter: Reverter, play: Play
+) -> None:
+    await_answer(plane.cluster)
+    with Lease.acquire(plane.cluster, "run-1", ends="2100-01-01T00:00:00+00:00") as lease:
+        cordon(play)
+        for _ in range(20):  # for longer than the reverter waits
+            lease.renew()
+            time.sleep(0.4)
+        assert len(plane.cordoned()) == 2, reverter.said()
+        assert live_run(plane.cluster) == "run-1"
+        silent_s = until_uncordoned(plane, 15)
+        assert silent_s > 4
+        time.sleep(1)
+        with pytest.raises(Stopped, match=r"the lock ran out: not renewed for .* nothing more is injected"):
+            lease.renew()
+    assert "the Lease has not changed for" in reverter.said()
+    deadline = time.monotonic() + 10
+    while plane.cluster.objects("configmaps", "focus-harness", "focus-harness/entry"):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    play.undo()
+
+
+@pytest.mark.parametrize("how", ["annotated", "deleted", "harness halt"])
+def test_anybody_ends_a_run_by_its_lease(plane: LonePlane, how: str) -> None:
+    lease = Lease.acquire(plane.cluster, "run-2")
+    lease.renew()
+    if how == "annotated":
+        patch = {"metadata": {"annotations": {"focus-harness/halt": "now"}}}
+        plane.cluster.patch("leases", "focus-harness", patch, "focus-harness")
+    elif how == "deleted":
+        plane.cluster.delete("leases", "focus-harness", "focus-harness")
+    else:
+        assert str(halt(plane.cluster, "by somebody")).endswith("(run run-2)")
+    with pytest.raises(Stopped, match="halted: somebody"):
+        lease.renew()
+    lease.release()
+    Lease.acquire(plane.cluster, "run-3").release()  # the halt was for that run, not for the next
+
+
+def test_the_lease_says_whose_it_is_and_how_to_end_it(
+    plane: LonePlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HARNESS_OPERATOR", "ada")
+    with Lease.acquire(plane.cluster, "run-4", ends="2100-01-01T00:00:00+00:00"):
+        said = plane.cluster.get("leases", "focus-harness", "focus-harness")["metadata"]["annotations"]
+    assert said["focus-harness/run"] == "run-4"
+    assert said["focus-harness/operator"] == "ada"
+    assert said["focus-harness/ends"] == "2100-01-01T00:00:00+00:00"
+    assert said["focus-harness/stop"].startswith("kubectl -n focus-harness annotate lease focus-harness")
+
+
+def test_it_installs_twice_and_leaves_nothing_but_the_namespace(plane: LonePlane) -> None:
+    objects = reverter_objects()
+    install(plane.cluster, objects)
+    install(plane.cluster, objects)
+    assert plane.cluster.find("deployments", "focus-harness-reverter", "focus-harness") is not None
+    uninstall(plane.cluster, objects)
+    for kind in ("clusterroles", "clusterrolebindings"):
+        assert plane.cluster.find(kind, "focus-harness-reverter") is None
+    assert plane.cluster.find("serviceaccounts", "focus-harness-reverter", "focus-harness") is None
