@@ -25,7 +25,7 @@ from harness.chaos.play import Play
 from harness.chaos.registry import register
 from harness.chaos.signals import hear
 from harness.chaos.story import Story, read_story, variables
-from harness.chaos.ward import undo_folder
+from harness.chaos.ward import GUARD, undo_folder
 from harness.chaos.world import Site, freeze
 from harness.clock import Instant, SystemClock, nanoseconds
 from harness.cluster import connect
@@ -143,14 +143,14 @@ def _play(
         at_ns=given.at_ns,
         hold_s=given.hold,
         alive=Alive(undo_folder(given.run), given.writer),
-        trouble=lambda: _conductor(given.run),
+        trouble=lambda: _watchers(given.run),
     )
 
 
-def _conductor(run: Path) -> str:
-    """Return what is wrong with the conductor that started this process: its end is heard by the lifeline, a hang is seen here."""
-    sign = sign_of(undo_folder(run), CONDUCTOR)
-    return sign.trouble if sign is not None else ""
+def _watchers(run: Path) -> str:
+    """Return what is wrong with the conductor (whose end is heard by the lifeline, a hang is seen here) or the guard."""
+    signs = (sign_of(undo_folder(run), name) for name in (CONDUCTOR, GUARD))
+    return next((sign.trouble for sign in signs if sign is not None and sign.trouble), "")
 
 
 def _follow_lifeline(play: Play) -> None:

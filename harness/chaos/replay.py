@@ -148,6 +148,7 @@ def _step(way: Way, site_of: Callable[[Journal], Site], by: str, tell: Tell) -> 
             way.first = (now, reading.seen)
             way.problem = "undone, not yet seen twice"
         elif now - way.first[0] >= APART_S:
+            fault.settle(way.site, case)
             remove_copy(way.site, way.entry.id)
             way.verified = True
             _note(way, FaultStep.VERIFIED, by, tell, "; ".join((reading.seen, *reading.notes)))

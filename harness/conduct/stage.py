@@ -167,6 +167,7 @@ class Stage:
         if not self._stop.asked:
             self._endings[Exit.INTERNAL] = f"{trouble}; no fault is held without a guard (see undo/guard.log)"
             self._stop.ask(self._endings[Exit.INTERNAL])
+        self._pass_on()
         self._guard.abandon()
         self._guard = None
         try:
@@ -219,12 +220,17 @@ class Stage:
         """Wait for processes to end, showing progress meanwhile."""
         deadline = time.monotonic() + at_most_s
         while any(child.poll() is None for child in children) and time.monotonic() < deadline:
-            if self._stop.asked and not self._passed_on:  # also one that is asked while we wait
-                self._passed_on = True
-                for child in self._chaos.values():
-                    child.end_later()
+            if self._stop.asked:  # also one that is asked while we wait
+                self._pass_on()
             self._progress()
             time.sleep(TICK_S)
+
+    def _pass_on(self) -> None:
+        """Tell the chaos processes to undo and end, once."""
+        if not self._passed_on:
+            self._passed_on = True
+            for child in self._chaos.values():
+                child.end_later()
 
     def _look_for_open_entries(self) -> None:
         """Release the guard, which looks once more and undoes what is open; what it cannot undo is said."""

@@ -1,4 +1,4 @@
-"""The crash campaign: `make crash N=300`. Random blows to the processes of a run during every fault, on several sandboxes side by side.
+"""The crash campaign: `make crash N=300`, and with `--halts` the same for runs that are ended in order: `make halts N=100`. Random blows to the processes of a run during every fault, on several sandboxes side by side.
 
 Prints a line per trial and writes reports/crash.json: kills, healed, worst seconds to heal, per fault and kind of blow. Ends with 0 if
 everything that is covered healed within the bound, else with 10.
@@ -6,6 +6,7 @@ everything that is covered healed within the bound, else with 10.
 
 import argparse
 import json
+import math
 import os
 import queue
 import shutil
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.chaos.faults import FAULTS
-from tests.crash.trial import HEALED_WITHIN_S, Attack, Outcome, Trial, attacks
+from tests.crash.trial import HALTS, HEALED_WITHIN_S, Attack, Outcome, Trial, attacks, halts
 from tests.crash.world import ROOT, CrashWorld
 
 REPORT = ROOT / "reports" / "crash.json"
@@ -105,6 +106,7 @@ def summary(outcomes: list[Outcome], seed: int, took_s: float) -> dict[str, Any]
             "trials": len(outcomes) - len(covered),
             "faults": sorted({one.attack.fault for one in outcomes if not one.covered}),
         },
+        "undo_calls_s": _halted(outcomes),
         "undone_by": {
             by: sum(one.by == by for one in outcomes) for by in sorted({one.by for one in outcomes})
         },
@@ -130,6 +132,27 @@ def summary(outcomes: list[Outcome], seed: int, took_s: float) -> dict[str, Any]
     }
 
 
+def _halted(outcomes: list[Outcome]) -> dict[str, Any]:
+    """Return how soon undo calls were acknowledged, per way to halt a run: p50 and p99 over the trials, and the worst."""
+    said: dict[str, Any] = {}
+    for way in (*HALTS, "all"):
+        seconds = sorted(
+            one.undone_s
+            for one in outcomes
+            if one.undone_s is not None
+            and (one.attack.way == way or (way == "all" and one.attack.way in HALTS))
+        )
+        if seconds:
+            rank = max(0, math.ceil(0.99 * len(seconds)) - 1)
+            said[way] = {
+                "trials": len(seconds),
+                "p50": round(statistics.median(seconds), 3),
+                "p99": seconds[rank],
+                "worst": seconds[-1],
+            }
+    return said
+
+
 def _counts(outcomes: Iterable[Outcome]) -> dict[str, Any]:
     chosen = list(outcomes)
     seconds = sorted(one.seconds for one in chosen)
@@ -148,9 +171,13 @@ def main() -> int:
     parser.add_argument("--sandboxes", type=int, default=3)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--faults", default="", help="kinds, separated by commas")
-    parser.add_argument("--report", type=Path, default=REPORT)
+    parser.add_argument(
+        "--halts", action="store_true", help="end runs in order instead, and time the undo calls"
+    )
+    parser.add_argument("--report", type=Path)
     given = parser.parse_args()
-    plan = attacks(faults_here(given.faults), given.trials, given.seed)
+    report = given.report or REPORT.with_name("halts.json" if given.halts else REPORT.name)
+    plan = (halts if given.halts else attacks)(faults_here(given.faults), given.trials, given.seed)
     started = time.monotonic()
     folder = Path(tempfile.mkdtemp(prefix="crash-"))
     done = 0
@@ -159,17 +186,17 @@ def main() -> int:
         nonlocal done
         done += 1
         word = "healed" if one.healed else "NOT HEALED" if one.covered else "not covered"
-        line = f"{done:4d}/{len(plan)} {word:11s} {one.seconds:6.2f} s  {one.attack.fault:28s} {one.attack.name:28s} by {one.by}"
+        line = f"{done:4d}/{len(plan)} {word:11s} {one.seconds:6.2f} s  {one.attack.fault:28s} {one.attack.name:28s} by {one.by} {one.undone_s or ''}"
         print(line + "".join(f"\n      {problem}" for problem in one.problems), flush=True)  # noqa: T201  (its output)
 
     outcomes = play(plan, given.sandboxes, folder, told)
     said = summary(outcomes, given.seed, time.monotonic() - started)
-    given.report.parent.mkdir(exist_ok=True)
-    given.report.write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
+    report.parent.mkdir(exist_ok=True)
+    report.write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
     covered = said["covered"]
     print(  # noqa: T201
         f"{covered['healed']} of {covered['kills']} healed, worst {covered['worst_s']} s (bound {HEALED_WITHIN_S:g} s); "
-        f"{said['not_covered']['trials']} not covered; in {said['took_s']} s; {given.report}"
+        f"{said['not_covered']['trials']} not covered; in {said['took_s']} s; {report}"
     )
     if not said["failures"]:
         shutil.rmtree(folder, ignore_errors=True)

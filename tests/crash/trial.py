@@ -22,12 +22,15 @@ from harness.chaos.declared import declared_state, differences
 from harness.chaos.faults import BLINDING_FAULTS, fault_named
 from harness.chaos.journal import parse
 from harness.chaos.sweep import marks
+from harness.cluster import halt
 from harness.errors import HarnessError
 from tests.crash.world import HARNESS, CrashWorld
 
 HEALED_WITHIN_S = 15.0
 PROCESSES = ("conductor", "chaos", "guard")
 WAYS = ("kill", "stop", "partition")
+HALTS = ("SIGINT", "SIGTERM", "halt", "annotate", "delete")
+"""Ways to end a run in order: what is measured is how soon the undo calls were acknowledged."""
 CI = "ci"
 """SIGINT to the parent shell, SIGTERM 7.5 s later, SIGKILL to the tree 2.5 s after that."""
 HOLD_S = 8.0
@@ -73,6 +76,8 @@ class Outcome:
     """From the last blow (for faults that take the API away: from its return) until nothing declared differed."""
     ready_s: float
     by: str
+    undone_s: float | None = None
+    """From the last blow until the undo calls were acknowledged, by the journal; None if it says nothing of it."""
     covered: bool = True
     """False: all three were killed, and the fault cannot be undone from inside."""
     problems: list[str] = field(default_factory=list)
@@ -97,6 +102,17 @@ def attacks(faults: list[str], count: int, seed: int) -> list[Attack]:
             pause_s=chance.uniform(8.0, 11.0),
         )
         for fault, way, victims in chosen
+    ]
+
+
+def halts(faults: list[str], count: int, seed: int) -> list[Attack]:
+    """Return a seeded plan in which every way to halt a run meets faults that are in."""
+    chance = random.Random(seed)
+    grid = [(fault, way) for way in HALTS for fault in faults]
+    chance.shuffle(grid)
+    return [
+        Attack(fault, way, (), chance.uniform(2.0, HOLD_S - 2.0), 0.0, 0.0)
+        for fault, way in (grid[number % len(grid)] for number in range(count))
     ]
 
 
@@ -131,6 +147,7 @@ class Trial:
             round(max(0.0, healed_at - base), 2),
             round(max(0.0, ready_at - base), 2),
             self._who(),
+            None if (undone := self._undone()) is None else round(undone["at_ns"] / 1e9 - blow_at, 3),
             covered,
             problems,
         )
@@ -200,6 +217,8 @@ class Trial:
         time.sleep(max(0.0, planned + self._attack.after_s - time.monotonic()))
         if self._attack.way == CI:
             return self._cancel(process)
+        if self._attack.way in HALTS:
+            return self._halt()
         victims = list(self._attack.victims)
         random.Random(self._attack.after_s).shuffle(victims)
         self._paused: list[int] = []
@@ -234,6 +253,30 @@ class Trial:
             _signal(pid, signal.SIGKILL)
         self._paused, self._release_at = [], blow_at
         return blow_at
+
+    def _halt(self) -> float:
+        """End the run in order, once its fault is in."""
+        until = time.monotonic() + 60
+        while b'"injected"' not in self._journal() and time.monotonic() < until:
+            time.sleep(0.02)
+        blow_at = time.monotonic()
+        cluster, ours = self._world.cluster, self._world.cluster.harness_namespace
+        match self._attack.way:
+            case "halt":
+                halt(cluster, "by a trial")  # what `harness halt` does, without its start
+            case "annotate":
+                patch = {"metadata": {"annotations": {"focus-harness/halt": "now"}}}
+                cluster.patch("leases", "focus-harness", patch, ours)
+            case "delete":
+                cluster.delete("leases", "focus-harness", ours)
+            case name:
+                _signal(self._pid("conductor"), signal.Signals[name])
+        self._paused, self._release_at = [], blow_at
+        return blow_at
+
+    def _journal(self) -> bytes:
+        path = self._run / "undo" / "chaos-1.jsonl"
+        return path.read_bytes() if path.exists() else b""
 
     def _nobody_is_hurt(self) -> bool:
         """Say whether the run may rightly go on to its end: the guard needs no API server while all is well."""
@@ -318,16 +361,18 @@ class Trial:
 
     def _who(self) -> str:
         """Return who undid it, by the journal; nobody's line means the reverter, or that there was nothing to undo."""
-        journal = self._run / "undo" / "chaos-1.jsonl"
-        data = journal.read_bytes() if journal.exists() else b""
-        if not parse(data).entries:
+        if not parse(self._journal()).entries:
             return "nothing was injected"
-        movers = [
-            msgspec.json.decode(line).get("by", "")
-            for line in data.split(b"\n")
-            if b'"undone"' in line and line.endswith(b"}")
-        ]
-        return movers[0] if movers else "reverter"
+        first = self._undone()
+        return str(first["by"]) if first else "reverter"
+
+    def _undone(self) -> dict[str, Any] | None:
+        """Return the journal's first line that says an entry is undone."""
+        for line in self._journal().split(b"\n"):
+            if b'"undone"' in line and line.endswith(b"}"):
+                moved: dict[str, Any] = msgspec.json.decode(line)
+                return moved
+        return None
 
     def _clean_up(self, outcome: Outcome) -> None:
         """Leave the world as it was, whatever the trial left; what was left although nobody was left to undo it is no surprise."""
@@ -358,4 +403,4 @@ def _signal(pid: int, number: signal.Signals) -> None:
         pass
 
 
-__all__ = ["BLINDING_FAULTS", "Attack", "Outcome", "Trial", "attacks"]
+__all__ = ["BLINDING_FAULTS", "HALTS", "Attack", "Outcome", "Trial", "attacks", "halts"]

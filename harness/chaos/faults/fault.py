@@ -159,6 +159,9 @@ class Fault(ABC, Generic[A, B]):
     def undo(self, site: Site, case: Case[A, B]) -> None:
         """Bring the declared state back; must be safe to repeat and without an injection."""
 
+    def settle(self, site: Site, case: Case[A, B]) -> None:
+        """Tidy up what was only there in case the undo did not happen; called once it is verified. Nothing by default."""
+
     @abstractmethod
     def reading(self, site: Site, case: Case[A, B]) -> Reading:
         """Compare the declared state with before."""

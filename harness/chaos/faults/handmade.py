@@ -1,7 +1,7 @@
 """What the faults share that no API call makes: a command of the target reaches the node, the network or the API server.
 
 Nothing inside the cluster could undo them, so before the command is given a timer is armed (`hands.<name>_timer`) that gives the
-opposite command when the longest hold is over, whoever is left by then. What comes late from a process that was stopped cannot
+opposite command when the longest hold is over, whoever is left by then; it is forgotten once the undo is verified. What comes late from a process that was stopped cannot
 be fenced here as a write can; it looks again afterwards and takes it back. It is no fault by itself.
 """
 
@@ -82,16 +82,16 @@ class HandFault(Fault[A, Reached]):
             case.still_mine()
         except HarnessError:
             self.undo(site, case)
+            self.settle(site, case)
             raise
 
     def undo(self, site: Site, case: Case[A, Reached]) -> None:
-        """Give the opposite command, which changes nothing where there is nothing to take back; forget the timer."""
+        """Give the opposite command, which changes nothing where there is nothing to take back."""
+        site.at_once([partial(site.reach, self.hand, self.back, one.name) for one in case.before.victims])
 
-        def give_back(victim: Victim) -> None:
-            site.reach(self.hand, self.back, victim.name)
-            site.later(self.hand, self.back, 0, victim.name)
-
-        site.at_once([partial(give_back, victim) for victim in case.before.victims])
+    def settle(self, site: Site, case: Case[A, Reached]) -> None:
+        """Forget the timers."""
+        site.at_once([partial(site.later, self.hand, self.back, 0, one.name) for one in case.before.victims])
 
     def mend(self, site: Site, case: Case[A, Reached]) -> str:
         """Return the commands."""

@@ -8,6 +8,7 @@ has an address left, a container that fails crashes, a disruption budget refuses
 import copy
 import itertools
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -75,6 +76,9 @@ class MemoryWorld:
         self.timers: dict[str, str] = {}
         """What is armed."""
         self._numbers = itertools.count(1)
+        self._one_hand = (
+            threading.Lock()
+        )  # several nodes are reached side by side; all else is done one after another
         self.before_write: Callable[[str], None] = lambda _what: None
         self.before_read: Callable[[str], None] = lambda _what: None
         self.writes: list[str] = []
@@ -189,17 +193,18 @@ class MemoryWorld:
         node, verb, what = fills.get("node", ""), fills["verb"], name.removesuffix("_timer")
         self._write(f"{name} {verb} {node}".rstrip() + (f" {fills['after_s']}" if what != name else ""))
         place = f"{what} {node}".rstrip()
-        if what != name:
-            self.timers.pop(place, None)
-            if fills["after_s"] != "0":
-                self.timers[place] = verb
-        elif verb in {"thaw", "start", "clear", "up"}:
-            self.reached.pop(place, None)
-        else:
-            self.reached[place] = f"{verb} {fills.get('amount', '')}".rstrip()
-        if name == "node":
-            self._kubelet(node, verb)
-        self._control()
+        with self._one_hand:
+            if what != name:
+                self.timers.pop(place, None)
+                if fills["after_s"] != "0":
+                    self.timers[place] = verb
+            elif verb in {"thaw", "start", "clear", "up"}:
+                self.reached.pop(place, None)
+            else:
+                self.reached[place] = f"{verb} {fills.get('amount', '')}".rstrip()
+            if name == "node":
+                self._kubelet(node, verb)
+            self._control()
 
     def open_window(self, _target: Target) -> str:
         """Give a window as Focus Server does, if it is there: a Job and its pod."""
@@ -223,8 +228,9 @@ class MemoryWorld:
 
     def snapshot(self) -> str:
         """Return everything as text; `restore` takes it."""
-        objects = [[list(key), obj] for key, obj in self.objects_by_key.items()]
-        return json.dumps([objects, self.reached, self.timers])
+        with self._one_hand:
+            objects = [[list(key), obj] for key, obj in self.objects_by_key.items()]
+            return json.dumps([objects, self.reached, self.timers])
 
     @classmethod
     def restore(cls, snapshot: str) -> "MemoryWorld":
@@ -258,6 +264,10 @@ class MemoryWorld:
                 continue
             state[f"{kind} {place} {name}"] = json.dumps(said, sort_keys=True)
         return state
+
+    def pods(self) -> set[str]:
+        """Return the pods there are, each by its uid."""
+        return {pod["metadata"]["uid"] for pod in self._all("pods", "*")}
 
     def _refuse_if_down(self) -> None:
         if self.reached.get("api") == "down":

@@ -1,17 +1,18 @@
 """What a fault may take: refused with the numbers before anything is written, and never the pod that undoes faults."""
 
+import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from memory_world import TARGET, MemoryWorld, budget, site_of, small_cluster
-from plays import MakePlay, arguments, opened, steps
+from plays import MakePlay, arguments, opened
 
 from harness.chaos.faults import fault_named
 from harness.chaos.faults.workers import REVERTER_LABELS
 from harness.cluster import Right
 from harness.errors import InputError, TargetError
-from harness.history.events import FaultStep
 from harness.target import Target
 
 
@@ -239,13 +240,23 @@ def test_a_server_that_gives_no_window_is_said_at_once(make_play: MakePlay, tmp_
     assert not play.open_entries
 
 
-def test_what_is_done_once_is_not_missed_while_held(
+def test_a_server_that_takes_long_is_waited_for_with_signs_of_life(
     make_play: MakePlay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harness.chaos.play.NOT_HELD_S", 0.1)
-    monkeypatch.setattr("harness.chaos.play.LOOK_S", 0.05)
-    play = make_play(tmp_path, small_cluster(windows=4))
-    play.begin(fault_named("kill-streams"), arguments("kill-streams"), 30)
-    play.hold(0.3)
-    play.undo()
-    assert FaultStep.NOT_HELD not in steps(tmp_path)
+    monkeypatch.setattr("harness.chaos.world.PROGRESS_S", 0.01)
+    world = small_cluster()
+    play = make_play(tmp_path, world)
+    fault, case = opened(play, "fill-windows")
+    beats = 0
+
+    def beat() -> None:
+        nonlocal beats
+        beats += 1
+
+    def slow(target: Target) -> str:
+        time.sleep(0.1)
+        return world.open_window(target)
+
+    fault.inject(replace(play.site, progress=beat, open_window=slow), case)
+    assert beats > 3
+    assert len(world.objects("jobs")) == 1
