@@ -34,7 +34,17 @@ campaign: $(VENV)/run ## play the tour on a sandbox of its own and judge it
 dev: $(VENV)/dev ## add the tools for tests and checks
 
 test: $(VENV)/dev ## the whole suite
-	@$(BIN)/python -m pytest tests -n 2 --dist loadfile
+	@$(BIN)/python -m pytest tests -m "not long" -n 3 --dist loadfile
+
+test-long: $(VENV)/dev ## thirty crash trials, and every experiment under both runners
+	@$(BIN)/python -m pytest tests -m long -n 2 --dist loadfile
+
+N := 300
+crash: $(VENV)/dev ## kill, stop and cut off the processes of N runs (300), and see what heals: reports/crash.json
+	@$(BIN)/python -m tests.crash --trials $(N) --sandboxes 4
+
+halts: $(VENV)/dev ## end N runs (100) in order, and time the undo calls: reports/halts.json
+	@$(BIN)/python -m tests.crash --halts --trials $(or $(filter-out 300,$(N)),100) --sandboxes 1
 
 quick: $(VENV)/dev ## what needs no sandbox, within a minute
 	@$(BIN)/python -m pytest tests/unit tests/house tests/golden -n 2
@@ -64,4 +74,4 @@ lock: ## compile the locks from pyproject.toml (needs uv)
 clean: ## remove what make made, but no reports
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-.PHONY: help install campaign dev test quick check format bench wire lock clean
+.PHONY: help install campaign dev test test-long crash halts quick check format bench wire lock clean

@@ -25,7 +25,9 @@ def announce(site: Site, fault: Fault[Any, Any], case: Case[Any, Any], reason: s
     refs = fault.touched(case)[:MOST] or (Ref("leases", LEASE_NAME, "", ours),)
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     for ref in refs:
-        kind = KINDS[ref.kind]
+        kind = KINDS.get(ref.kind)
+        if kind is None:
+            continue  # a fault from outside may touch what we have no word for
         namespace = (ref.namespace or site.kubernetes.namespace) if kind.namespaced else "default"
         involved = {"apiVersion": kind.api_version, "kind": kind.name, "name": ref.name}
         involved |= {"uid": ref.uid} if ref.uid else {}

@@ -89,7 +89,7 @@ class Play:
     _looked_for_copy: float = 0.0
 
     def __post_init__(self) -> None:
-        self.site = dataclasses.replace(self.site, progress=self.beat)
+        self.site = dataclasses.replace(self.site, progress=self._wait_on)
 
     # --- in ---------------------------------------------------------------------------------------
 
@@ -267,6 +267,16 @@ class Play:
         gap_s = self.alive.beat() if self.alive is not None else 0.0
         if gap_s > STOOD_STILL_S and not self.stop.is_set():
             self.stop_now(f"this process stood still for {gap_s:.0f} s; nothing more is injected")
+
+    def _wait_on(self) -> None:
+        """Show progress while a command of the target runs, and keep the lock; what is wrong with it is said at the next step."""
+        self.beat()
+        if self.lease is not None and time.monotonic() - self._renewed >= RENEW_S:
+            self._renewed = time.monotonic()
+            try:
+                self.lease.renew()
+            except HarnessError:
+                self._renewed = 0.0
 
     def _still_mine(self) -> None:
         """Raise if the entry has been taken over; called between the steps of an injection."""

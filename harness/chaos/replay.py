@@ -14,9 +14,9 @@ import msgspec
 
 from harness.chaos.announce import announce
 from harness.chaos.copies import remove_copy
-from harness.chaos.faults import FAULTS, Case, Fault, fault_named
+from harness.chaos.faults import Case, Fault, fault_named
 from harness.chaos.journal import Entry, Journal, Progress
-from harness.chaos.world import Site
+from harness.chaos.world import Site, thaw
 from harness.errors import HarnessError, IdentityMismatch, InputError, RecordUnusable, StillBroken
 from harness.history.events import FaultStep
 from harness.target import Target
@@ -127,7 +127,13 @@ def case_of(entry: Entry, target: Target) -> tuple[Fault[Any, Any], Case[Any, An
 
 
 def _order(way: Way) -> tuple[bool, int]:
-    first = any(fault.kind == way.entry.fault and fault.restores_access for fault in FAULTS)
+    """Order what restores access before the rest, then newest first."""
+    try:
+        header = way.journal.read().header
+        outside = thaw(header.target).faults if header is not None else ()
+        first = fault_named(way.entry.fault, outside).restores_access
+    except Exception:  # whatever is wrong with it is said when it is its turn
+        first = False
     return (not first, -way.entry.opened_ns)
 
 

@@ -50,7 +50,12 @@ def read_story(file: Path) -> Story:
     if not isinstance(document, dict) or not isinstance(document.get("method"), list):
         raise InputError(f"{file}: is not a Chaos Toolkit experiment: it has no `method` list")
     try:
-        return Story(file.stem, document, _faults(document["method"]), _unverified(document["method"]))
+        return Story(
+            file.stem,
+            document,
+            _faults(document["method"]),
+            _unverified([*document["method"], *(document.get("rollbacks") or [])]),
+        )
     except InputError as error:
         raise InputError(f"{file}: {error}") from error
 

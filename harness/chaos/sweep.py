@@ -95,7 +95,10 @@ def sweep(site: Site, explained: AbstractSet[str], live_run: str = "") -> Iterat
             continue
         try:
             yield mark, _take_back(site, mark)
-        except HarnessError as error:
+        except (
+            HarnessError,
+            ValueError,
+        ) as error:  # ValueError: a way back that is no JSON, written by somebody else
             yield mark, f"STILL BROKEN: {error}"
 
 

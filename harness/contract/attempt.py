@@ -72,6 +72,7 @@ class Attempt:
         fault, site = self.trial.fault, self.play.site
         fault.undo(site, case)
         fault.undo(site, case)
+        fault.settle(site, case)
         self.trial.idle = [*fault.reading(site, case).differences, *self._differs(SETTLE_S)]
 
     def come_late(self, looked: Case[Any, Any]) -> None:
@@ -89,6 +90,7 @@ class Attempt:
             self.watched.before_write = lambda: None
             overtaken = True
             fault.undo(site, case)
+            fault.settle(site, case)
             remove_copy(site, entry.id)
 
         self.play.journal.append(Opened(entry=entry))  # should this process die, the guard knows
@@ -104,6 +106,7 @@ class Attempt:
         self.watched.before_write = lambda: None
         self.trial.late += self._differs(LATE_S)
         fault.undo(site, case)
+        fault.settle(site, case)
         self.play.journal.moved(entry.id, FaultStep.VERIFIED.value, "contract")
 
     def live(self, arguments: Any) -> None:
@@ -112,7 +115,7 @@ class Attempt:
         with self.watched.listening() as heard:
             held = self.play.begin(fault, arguments, min(HOLD_S, site.target.limits.max_hold_s))
         trial.active = fault.is_active(site, held.case)
-        if site.world.answers():
+        if not fault.blinds:
             trial.unmarked = _unmarked(self.site, held.entry.id, heard)
         (ending,) = self.play.undo()
         trial.verified, trial.problem = ending.verified, ending.problem

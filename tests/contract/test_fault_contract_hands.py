@@ -10,8 +10,12 @@ from harness.contract.promises import broken
 from tests.contract.fault_bench import World, world
 
 KINDS = [fault.kind for fault in FAULTS if isinstance(fault, HandFault)]
-GIVEN = {"slow-network": {"nodes": "worker-node"}, "drop-network": {"nodes": "worker-node"}}
-"""One node is enough: each command is a process."""
+GIVEN = {
+    "api-server-slow": {"delay": "600ms"},
+    "slow-network": {"nodes": "worker-node"},
+    "drop-network": {"nodes": "worker-node"},
+}
+"""What is quick: each command is a process, and a slow API slows the trial."""
 pytestmark = pytest.mark.timeout(300)
 
 

@@ -1,14 +1,18 @@
 """The suite finds what is wrong with a fault: one wrong fault per promise, on a control plane alone."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
 from harness.chaos.faults import faults_outside
+from harness.chaos.faults.cordon_worker import CordonWorker
 from harness.chaos.journal import Journal
 from harness.chaos.replay import replay
 from harness.contract.bench import Bench, bench
-from harness.contract.promises import PROMISES, broken
+from harness.contract.promises import INSTANTS, PROMISES, broken
+from harness.contract.trial import Trial
+from harness.errors import Exit
 from harness.target.model import Hands
 from tests.contract.wrong_faults import WRONG
 from tests.lone_plane import LonePlane
@@ -62,6 +66,15 @@ def test_a_wrong_fault_is_found(place: Bench, wrong: type, promise: str) -> None
     assert promise in [text.split(": ")[1] for text in said], said
 
 
-def test_every_promise_but_the_record_can_be_broken_by_a_fault() -> None:
+def test_every_promise_is_broken_by_some_wrong_fault_but_the_one_about_the_record() -> None:
     found = {promise for _, promise in WRONG}
     assert {promise.__name__ for promise in PROMISES} - found == {"its_instants_are_recorded"}
+
+
+def test_a_record_that_lacks_an_instant_or_has_them_in_another_order_is_found() -> None:
+    steps = {step.value: 1.0 for step in INSTANTS}
+    trial = Trial(CordonWorker(), active=True, verified=True, steps=steps)
+    assert broken(trial) == []
+    for found in (dict(reversed(steps.items())), {**steps, "failed": 2.0}, dict(list(steps.items())[:-1])):
+        assert "its_instants_are_recorded" in str(broken(replace(trial, steps=found)))
+    assert "its_instants_are_recorded" in str(broken(replace(trial, ended=Exit.BROKEN)))

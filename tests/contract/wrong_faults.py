@@ -28,7 +28,7 @@ class LooksTooHard(CordonWorker):
 
 
 class Refuses(CordonWorker):
-    """Is refused by whatever raises inside."""
+    """Raises what nobody expects before it is injected."""
 
     kind = "refuses"
 
@@ -181,15 +181,14 @@ class Ticking(DropNetwork):
 
     kind = "ticking"
 
-    def undo(self, site: Site, case: Case[Any, Reached]) -> None:
-        for victim in case.before.victims:
-            site.reach(self.hand, self.back, victim.name)
+    def settle(self, site: Site, case: Case[Any, Reached]) -> None:
+        pass
 
 
-class Silent(CordonWorker):
-    """Undoes itself before anybody has recorded that it was undone."""
+class Breaks(CordonWorker):
+    """Raises what nobody expects while it is held."""
 
-    kind = "silent"
+    kind = "breaks"
 
     def sustain(self, site: Site, case: Cordoning) -> None:
         raise RuntimeError("no")
@@ -197,7 +196,7 @@ class Silent(CordonWorker):
 
 WRONG: tuple[tuple[type, str], ...] = (
     (Refuses, "it_can_be_tried"),
-    (Silent, "it_can_be_tried"),
+    (Breaks, "it_can_be_tried"),
     (LooksTooHard, "reading_changes_nothing"),
     (Forgets, "the_journal_remembers"),
     (Presumes, "it_names_its_rights"),

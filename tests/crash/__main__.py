@@ -132,6 +132,14 @@ def summary(outcomes: list[Outcome], seed: int, took_s: float) -> dict[str, Any]
     }
 
 
+def write_summary(outcomes: list[Outcome], seed: int, took_s: float, report: Path) -> dict[str, Any]:
+    """Write the summary, and return it."""
+    said = summary(outcomes, seed, took_s)
+    report.parent.mkdir(exist_ok=True)
+    report.write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
+    return said
+
+
 def _halted(outcomes: list[Outcome]) -> dict[str, Any]:
     """Return how soon undo calls were acknowledged, per way to halt a run: p50 and p99 over the trials, and the worst."""
     said: dict[str, Any] = {}
@@ -190,9 +198,7 @@ def main() -> int:
         print(line + "".join(f"\n      {problem}" for problem in one.problems), flush=True)  # noqa: T201  (its output)
 
     outcomes = play(plan, given.sandboxes, folder, told)
-    said = summary(outcomes, given.seed, time.monotonic() - started)
-    report.parent.mkdir(exist_ok=True)
-    report.write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
+    said = write_summary(outcomes, given.seed, time.monotonic() - started, report)
     covered = said["covered"]
     print(  # noqa: T201
         f"{covered['healed']} of {covered['kills']} healed, worst {covered['worst_s']} s (bound {HEALED_WITHIN_S:g} s); "

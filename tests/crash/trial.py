@@ -61,6 +61,11 @@ class Attack:
     """How long a stop or a partition lasts."""
 
     @property
+    def is_covered(self) -> bool:
+        """Say whether somebody is left who can undo it: not if all three are gone and no API call would."""
+        return set(self.victims) != set(PROCESSES) or fault_named(self.fault).undone_inside
+
+    @property
     def name(self) -> str:
         """Say what it is, for people."""
         return f"{self.way} {'+'.join(self.victims)}" if self.victims else self.way
@@ -108,7 +113,10 @@ def attacks(faults: list[str], count: int, seed: int) -> list[Attack]:
 def halts(faults: list[str], count: int, seed: int) -> list[Attack]:
     """Return a seeded plan in which every way to halt a run meets faults that are in."""
     chance = random.Random(seed)
-    grid = [(fault, way) for way in HALTS for fault in faults]
+    by_signal = ("SIGINT", "SIGTERM")  # nobody reaches the Lease while the API server is what is away
+    grid = [
+        (fault, way) for way in HALTS for fault in faults if way in by_signal or fault not in BLINDING_FAULTS
+    ]
     chance.shuffle(grid)
     return [
         Attack(fault, way, (), chance.uniform(2.0, HOLD_S - 2.0), 0.0, 0.0)
@@ -122,7 +130,6 @@ class Trial:
     def __init__(self, world: CrashWorld, attack: Attack, folder: Path) -> None:
         self._world, self._attack, self._folder = world, attack, folder
         self._run = folder / "run"
-        self._fault = fault_named(attack.fault)
 
     def play(self) -> Outcome:
         """Play it; the world is as before afterwards, whatever it takes."""
@@ -139,7 +146,6 @@ class Trial:
         finally:
             self._release()
             problems += self._end(process)
-        covered = set(self._attack.victims) != set(PROCESSES) or self._fault.undone_inside
         healed = not problems and healed_at - base <= HEALED_WITHIN_S
         outcome = Outcome(
             self._attack,
@@ -148,7 +154,7 @@ class Trial:
             round(max(0.0, ready_at - base), 2),
             self._who(),
             None if (undone := self._undone()) is None else round(undone["at_ns"] / 1e9 - blow_at, 3),
-            covered,
+            self._attack.is_covered,
             problems,
         )
         self._clean_up(outcome)

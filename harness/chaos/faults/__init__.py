@@ -5,6 +5,7 @@ docs/faults.md has a row for each; a test keeps both equal. A new fault is its f
 """
 
 import importlib
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -105,6 +106,10 @@ def _load(path: str) -> Fault[Any, Any]:
         ) from error
     if not separator or not isinstance(fault, Fault):
         raise TargetError(f"fault {path!r} (faults of the target file) is no Fault; write module:Class")
+    if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,48}[a-z0-9])?", fault.kind):
+        raise TargetError(
+            f"fault {path!r}: its kind {fault.kind!r} is to be up to 50 small letters, digits and -"
+        )
     if any(fault.kind == ours.kind for ours in FAULTS):
         raise TargetError(f"fault {path!r}: its kind {fault.kind!r} is one of ours; give it another")
     return fault

@@ -17,7 +17,7 @@ from harness.chaos.faults.workers import choose_workers, is_cordoned, is_reverte
 from harness.chaos.world import Site
 from harness.cluster import Conflict, Object, Right, name_of, uid_of, version_of
 from harness.cluster.kinds import labels_of
-from harness.errors import TargetError
+from harness.errors import AccessDenied, TargetError
 
 FOREIGN = "foreign-pods"
 
@@ -124,8 +124,11 @@ class DrainWorker(Alteration[DrainArguments]):
         """Uncordon, and fence the pods that are left against a late eviction."""
         super().undo(site, _without_pods(case))
         for pod in case.before.ended:
-            if find(site, pod) is not None:
-                fence(site, case, pod)
+            try:
+                if find(site, pod) is not None:
+                    fence(site, case, pod)
+            except AccessDenied:
+                continue  # the reverter has no rights on pods of others; an eviction is bound to their version anyway
 
     def seen(self, ref: Ref, found: Object) -> str:
         """Return whether the node takes pods."""
@@ -170,6 +173,15 @@ def _kept(site: Site, pods: list[Object]) -> set[str]:
         here = [pod for pod in pods if pod["metadata"].get("namespace") == place]
         for budget in site.world.objects("poddisruptionbudgets", place):
             if int(budget.get("status", {}).get("disruptionsAllowed") or 0) == 0:
-                wanted = (budget["spec"].get("selector") or {}).get("matchLabels") or {}
-                kept |= {uid_of(pod) for pod in here if wanted.items() <= labels_of(pod).items()}
+                wanted = budget["spec"].get("selector") or {}
+                kept |= {uid_of(pod) for pod in here if _selects(wanted, labels_of(pod))}
     return kept
+
+
+def _selects(selector: Object, labels: dict[str, str]) -> bool:
+    for term in selector.get("matchExpressions") or ():
+        value, values = labels.get(term["key"]), term.get("values") or ()
+        holds = value is not None if term["operator"] in {"Exists", "DoesNotExist"} else value in values
+        if holds != (term["operator"] in {"In", "Exists"}):
+            return False
+    return (selector.get("matchLabels") or {}).items() <= labels.items()
