@@ -1,7 +1,8 @@
 """Make a play for a lone experiment: its own run folder, clock, journal, lock and guard.
 
 Called by the first action under plain `chaos run`, where nobody has prepared anything. Which target is meant stands in
-`HARNESS_TARGET` (default: the running sandbox); a kubeconfig alone is not consent. Ends with the process.
+`HARNESS_TARGET` (default: the running sandbox); a kubeconfig alone is not consent. Off the sandbox the reverter has to answer, or
+`HARNESS_GUARD_ONLY` to be set. Ends with the process.
 """
 
 import atexit
@@ -15,6 +16,7 @@ from typing import Any
 
 from harness import __version__
 from harness.chaos.alive import Alive
+from harness.chaos.deployment import require_reverter
 from harness.chaos.faults import Fault
 from harness.chaos.journal import Journal, new_header
 from harness.chaos.play import Play
@@ -24,7 +26,7 @@ from harness.chaos.signals import hear
 from harness.chaos.ward import Guard, undo_folder
 from harness.chaos.world import Site, freeze
 from harness.clock import SystemClock
-from harness.cluster import Lease, connect
+from harness.cluster import Lease, connect, operator
 from harness.errors import Exit, HarnessError
 from harness.history.events import RunEnded, RunStarted
 from harness.history.run import RunInfo, write_run
@@ -32,6 +34,8 @@ from harness.history.writer import HistoryWriter
 from harness.target import find_target, load_target
 
 WRITER = "chaos-1"
+GUARD_ONLY = "HARNESS_GUARD_ONLY"
+"""Set to anything: play off the sandbox without a reverter; the record says so."""
 
 
 def play_alone() -> Play:
@@ -57,8 +61,13 @@ def play_alone() -> Play:
         lease.release()
         raise
 
+    guard_only = bool(os.environ.get(GUARD_ONLY)) and not target.is_sandbox
+
     def before_first(fault: Fault[Any, Any]) -> None:
         preflight_faults(target, cluster, [fault.kind])
+        if not guard_only:
+            require_reverter(target, cluster)
+            alive.beat()
 
     play = Play(
         site=site,
@@ -84,6 +93,8 @@ def play_alone() -> Play:
         target_identity=site.kubernetes.identity,
         max_windows=target.window_limit,
         max_windows_text=str(target.max_windows),
+        operator=operator(),
+        guard_only=guard_only,
         host=platform.node(),
         python=platform.python_version(),
         wall_start=now.isoformat(timespec="milliseconds"),

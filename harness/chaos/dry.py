@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from harness.chaos.faults import Case, fault_named
 from harness.chaos.faults.fault import refuse_losses
+from harness.chaos.play import longest
 from harness.chaos.story import planned_faults, read_story
 from harness.chaos.world import Site, hand_command
 from harness.cluster import Cluster, Object
@@ -92,7 +93,9 @@ class DryWorld:
         self.lines.append(f"{verb} {path}{said}")
 
 
-def calls_of(target: Target, cluster: Cluster, experiment: Path, settings: Mapping[str, str]) -> list[str]:
+def calls_of(
+    target: Target, cluster: Cluster, experiment: Path, settings: Mapping[str, str], hold_s: float
+) -> list[str]:
     """Return the lines of what each fault of an experiment would do now, and how it would be undone.
 
     A fault that would be refused now says so instead; raises only what reading the file raises.
@@ -113,7 +116,14 @@ def calls_of(target: Target, cluster: Cluster, experiment: Path, settings: Mappi
         entry = f"{kind}-{secrets.token_hex(4)}"
         try:
             refuse_losses(fault, target)
-            case = Case(entry, arguments, fault.look(site, arguments), owner_uid="dry-run", waits=False)
+            case = Case(
+                entry,
+                arguments,
+                fault.look(site, arguments),
+                owner_uid="dry-run",
+                max_hold_s=longest(fault, target, hold_s),
+                waits=False,
+            )
             lines.append(f"{kind} on {fault.describe(case)}")
             world.lines.append(
                 f"POST (undo entry) ConfigMap {site.kubernetes.harness_namespace}/undo-{entry}"

@@ -30,6 +30,7 @@ from harness.cluster import Lease, halt_line
 from harness.errors import Exit, HarnessError, InjectionFailed, Stopped, TargetError, Unreachable, gravest
 from harness.history.events import FaultChanged, FaultStep, Note
 from harness.history.writer import HistoryWriter
+from harness.target import Target
 
 LOOK_S = 0.4
 """How often a held fault is looked at."""
@@ -45,6 +46,11 @@ STOOD_STILL_S = 6.0
 """A process that made no progress for this long may have been undone by others: it injects nothing more."""
 SPARE_S = 20.0
 """`max_hold` beyond the planned hold, unless the target file allows less."""
+
+
+def longest(fault: Fault[Any, Any], target: Target, hold_s: float) -> float:
+    """Return `max_hold`: the planned hold, the time to effect and a spare, and never more than the target allows."""
+    return min(target.limits.max_hold_s, hold_s + fault.signature.within_s + SPARE_S)
 
 
 @dataclass(slots=True)
@@ -154,7 +160,7 @@ class Play:
                 f"{fault.kind}: a hold of {hold_s:g} s may be too short to be felt; the effect takes up to "
                 f"{fault.signature.within_s:g} s",
             )
-        return min(limit_s, hold_s + fault.signature.within_s + SPARE_S)
+        return longest(fault, self.site.target, hold_s)
 
     def _entry(
         self, fault: Fault[Any, Any], arguments: Any, before: Any, max_hold_s: float

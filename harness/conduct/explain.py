@@ -94,7 +94,13 @@ def calls(planned: Plan, experiments: dict[str, Path], target: Target) -> Iterat
         for moment in planned.moments:
             yield f"    {moment.inject_s:7.1f} s  {moment.experiment}"
             try:
-                lines = chaos.calls_of(target, cluster, experiments[moment.experiment], dict(moment.settings))
+                lines = chaos.calls_of(
+                    target,
+                    cluster,
+                    experiments[moment.experiment],
+                    dict(moment.settings),
+                    moment.undo_s - moment.inject_s,
+                )
             except HarnessError as error:
                 lines = [f"cannot be said: {error}"]
             yield from (f"      {line}" for line in lines)
