@@ -29,9 +29,10 @@ from harness.chaos.ward import GUARD, undo_folder
 from harness.chaos.world import Site, freeze
 from harness.clock import Instant, SystemClock, nanoseconds
 from harness.cluster import connect
-from harness.errors import Exit, HarnessError, InputError, Stopped, gravest
+from harness.errors import Exit, HarnessError, InputError, RecordUnusable, Stopped, gravest
 from harness.history.events import ExperimentEnded, Note
 from harness.history.live import LiveSender
+from harness.history.run import read_run
 from harness.history.writer import HistoryWriter
 from harness.target import Target, find_target, load_target
 
@@ -130,7 +131,7 @@ def _play(
     cluster = connect(target)
     cluster.be_brisk()
     site = Site(cluster, target)
-    header = new_header(given.run.name, given.writer, freeze(target), clock.start_ns)
+    header = new_header(_run_id(given.run), given.writer, freeze(target), clock.start_ns)
     journal = Journal.create(undo_folder(given.run) / f"{given.writer}.jsonl", header)
     register(journal)
     return Play(
@@ -145,6 +146,14 @@ def _play(
         alive=Alive(undo_folder(given.run), given.writer),
         trouble=lambda: _watchers(given.run),
     )
+
+
+def _run_id(run: Path) -> str:
+    """Return the run's id, as the Lease says it too: its folder may have any name."""
+    try:
+        return read_run(run).run_id
+    except RecordUnusable:
+        return run.name  # played without a conductor
 
 
 def _watchers(run: Path) -> str:

@@ -22,6 +22,7 @@ from harness.clock import SystemClock, nanoseconds
 from harness.cluster import Lease
 from harness.errors import AccessDenied, Exit, InputError, TargetBusy, TargetError
 from harness.history.reader import read_history
+from harness.history.run import RunInfo, write_run
 from harness.history.writer import HistoryWriter
 from tests.lone_plane import ROOT, LonePlane, events
 
@@ -300,6 +301,26 @@ def test_the_entry_in_the_cluster_says_what_it_is_and_how_to_end_it(
     assert json.loads(copy["data"]["entry"])["fault"] == "cordon-worker"
     in_process.play.undo()
     assert plane.cluster.objects("configmaps", "focus-harness", "focus-harness/entry") == []
+
+
+def test_an_entry_names_the_run_that_holds_the_lock_whatever_its_folder_is_called(
+    plane: LonePlane, tmp_path: Path
+) -> None:
+    """The reverter undoes entries of runs that do not hold the lock."""
+    (tmp_path / "any-name").mkdir()
+    info = RunInfo(
+        run_id="20260101T000000Z-real", harness_version="", campaign="", plan_hash="", seed=0, target="plane",
+        target_url="", wall_start="",
+    )  # fmt: skip
+    write_run(tmp_path / "any-name", info)
+    chaos = Chaos(plane, tmp_path / "any-name", "--set", "nodes=worker-node", "--hold", "60")
+    chaos.until_effective()
+    (copy,) = plane.cluster.objects("configmaps", "focus-harness", "focus-harness/entry")
+    node = plane.cluster.get("nodes", "worker-node")
+    chaos.process.send_signal(signal.SIGTERM)
+    chaos.end()
+    assert copy["data"]["run"] == "20260101T000000Z-real"
+    assert node["metadata"]["annotations"]["focus-harness/run"] == "20260101T000000Z-real"
 
 
 def test_an_unknown_run_is_said(tmp_path: Path, state_home: Path) -> None:

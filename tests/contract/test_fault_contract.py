@@ -95,7 +95,10 @@ DRY = """
 import sys
 from chaostoolkit.cli import cli
 for file in sys.argv[1:]:
-    cli.main(["--no-version-check", "--log-file", "chaos.log", "run", "--dry", "actions", file], standalone_mode=False)
+    arguments = ["--no-version-check", "--log-file", "chaos.log", "run", "--dry", "actions", file]
+    ended = cli.main(arguments, standalone_mode=False)  # the journal, or an exit code
+    if not isinstance(ended, dict) or ended["status"] != "completed":
+        sys.exit(f"{file}: {ended}")
 """
 
 
@@ -106,7 +109,6 @@ def test_every_experiment_is_valid_and_its_probes_pass_when_its_actions_are_left
     assert len(files) >= len(FAULTS)
     done = run(here, tmp_path, sys.executable, "-c", DRY, *files)
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
-    assert "deviated" not in done.stdout + done.stderr
 
 
 def run(here: World, folder: Path, *command: str) -> "subprocess.CompletedProcess[str]":

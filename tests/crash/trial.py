@@ -17,7 +17,7 @@ import psutil
 import yaml
 
 from harness.chaos.alive import sign_of
-from harness.chaos.copies import copies_in_words
+from harness.chaos.copies import COPY_PREFIX, copies_in_words
 from harness.chaos.declared import declared_state, differences
 from harness.chaos.faults import BLINDING_FAULTS, fault_named
 from harness.chaos.journal import parse
@@ -334,7 +334,8 @@ class Trial:
         except HarnessError as error:
             return [str(error)], []
         before = self._world.before
-        ready = [key for key in {*before, *now} if "ready" in key.lower()]
+        # How ready things are, and the entry, which stands until that is as before too.
+        ready = [key for key in {*before, *now} if "ready" in key.lower() or f"/{COPY_PREFIX}" in key]
         strip = lambda state: {key: value for key, value in state.items() if key not in ready}  # noqa: E731
         return differences(strip(before), strip(now)), differences(
             {key: before.get(key) for key in ready}, {key: now.get(key) for key in ready}
