@@ -29,9 +29,7 @@ from harness.sandbox.hands import (
     network_request,
     node_request,
 )
-from harness.sandbox.manifests import broker_kind
 from harness.sandbox.processes import MARK, end_all, processes_of
-from harness.sandbox.readiness import Part, parts_of
 from harness.sandbox.settings import MODES, PROFILES, Settings, SettingsError, keys
 from harness.sandbox.state import (
     DEFAULT_NAME,
@@ -43,7 +41,6 @@ from harness.sandbox.state import (
     sandbox_root,
     take_name,
 )
-from harness.sandbox.surroundings import variables
 
 KEPT = ("logs", "truth", "supervisor.log")
 """What `down` leaves in a sandbox's directory."""
@@ -160,6 +157,8 @@ def _clean_up_after_crash(name: str, root: Path) -> None:
 
 
 def _await_ready(name: str, supervisor: subprocess.Popen[bytes], started: float) -> Sandbox:
+    from harness.sandbox.readiness import parts_of  # noqa: PLC0415  (heavy; the hands start often)
+
     root, shown = sandbox_root(name), set[str]()
     while time.monotonic() - started < UP_WITHIN_S:
         if supervisor.poll() is not None:
@@ -217,6 +216,9 @@ def down(name: str, purge: bool) -> None:
 @click.option("--format", "form", type=click.Choice(("text", "json")), default="text", show_default=True)
 def status(name: str, form: str) -> None:
     """Say what runs and what is missing; exit 10 when the sandbox is not ready."""
+    from harness.sandbox.manifests import broker_kind  # noqa: PLC0415
+    from harness.sandbox.readiness import Part, parts_of  # noqa: PLC0415  (heavy; the hands start often)
+
     found = read_sandbox(name)
     running = is_running(name)
     reply = ask(found.root, Request("status")) if running else Reply()
@@ -268,6 +270,8 @@ _BROKER_WORDS = {
 @click.option("--format", "form", type=click.Choice(("sh", "json")), default="sh", show_default=True)
 def env(name: str, form: str) -> None:
     """Print what other tools need: addresses, kubeconfig and credentials, as variables."""
+    from harness.sandbox.surroundings import variables  # noqa: PLC0415  (heavy; the hands start often)
+
     found = read_sandbox(name)
     if not is_running(name):
         raise InputError(f"sandbox {name!r} is not running: start it with `harness sandbox up --name {name}`")

@@ -310,6 +310,8 @@ BY_PROFILE: dict[str, dict[str, Any]] = {
         "node_grace_s": 10.0,
         "pod_eviction_s": 10.0,
         "pod_start_delay_s": 0.1,
+        # Room for 30 windows and their cleanup pods on one node, and no more than can be taken away in seconds.
+        "pod_ips": 64,
         "restart_delay_s": 5.0,
         "restart_delay_max_s": 5.0,
         "restart_reset_s": 30.0,
