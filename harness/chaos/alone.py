@@ -55,7 +55,7 @@ def play_alone() -> Play:
         journal = Journal.create(undo_folder(run) / f"{WRITER}.jsonl", header)
         register(journal)
         alive = Alive(undo_folder(run), WRITER)
-        guard = Guard.start(run, target, clock, ward=WRITER)
+        guard = Guard.start(run, target, clock, ward=WRITER, progress=lease.renew)
         alive.beat()
     except BaseException:
         lease.release()

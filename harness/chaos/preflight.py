@@ -126,7 +126,7 @@ def needed_rights(site: Site, faults: Iterable[Fault[Any, Any]]) -> tuple[Right,
     rights = {
         Right("get", "namespaces"),
         *(Right(verb, "configmaps", ours) for verb in ("get", "create", "delete", "list")),
-        *(Right(verb, "leases", ours) for verb in ("get", "create", "patch")),
+        *(Right(verb, "leases", ours) for verb in ("get", "create", "patch", "delete")),
     }
     if site.world.find("namespaces", ours) is None:
         rights.add(Right("create", "namespaces"))

@@ -9,6 +9,7 @@ import select
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from harness.chaos.alive import sign_of
@@ -18,6 +19,7 @@ from harness.errors import Exit, TargetError, Unreachable
 from harness.target import Target
 
 ARM_TIMEOUT_S = 30.0
+LOOK_S = 0.25
 TARGET_FILE = "target.json"
 RELEASE = b"q"
 GUARD = "guard"
@@ -46,11 +48,12 @@ class Guard:
         *,
         ward: str = "",
         live: Path | None = None,
+        progress: Callable[[], object] = lambda: None,
     ) -> "Guard":
         """Start a guard for `run` and return when it is armed; raise TargetError if it cannot arm.
 
         `ward` names this process' sign of life: if it stands still, this process counts as hung. `live` is the socket that
-        hears what the guard records.
+        hears what the guard records; `progress` is called while it starts.
         """
         folder = undo_folder(run)
         folder.mkdir(parents=True, exist_ok=True)
@@ -76,7 +79,7 @@ class Guard:
         os.close(ward_read)
         os.close(ready_write)
         try:
-            _await_armed(ready_read)
+            _await_armed(ready_read, progress)
         except BaseException:
             os.close(ward_write)
             process.wait(timeout=10)
@@ -132,14 +135,17 @@ class Guard:
             return int(Exit.BROKEN)
 
 
-def _await_armed(ready: int) -> None:
+def _await_armed(ready: int, progress: Callable[[], object]) -> None:
     until = time.monotonic() + ARM_TIMEOUT_S
     said = b""
     while not said.endswith(b"\n"):
-        if not select.select([ready], [], [], max(0.0, until - time.monotonic()))[0]:
+        progress()
+        if time.monotonic() > until:
             raise Unreachable(
                 f"the guard process did not arm within {ARM_TIMEOUT_S:g} s; nothing is injected"
             )
+        if not select.select([ready], [], [], LOOK_S)[0]:
+            continue
         part = os.read(ready, 4096)
         if not part:
             break

@@ -80,6 +80,7 @@ class Stage:
             self._guard = self._new_guard()
         begins_ns = self._clock.now() + nanoseconds(LOAD_LEAD_S)
         self._start_load(begins_ns)
+        self.renew()
         waiting = [
             (begins_ns + nanoseconds(moment.inject_s), chaos_writer(number), moment)
             for number, moment in enumerate(self._prepared.plan.moments, start=1)
@@ -103,6 +104,7 @@ class Stage:
             self._clock,
             ward="conductor",
             live=self._folder.live_socket,
+            progress=self.renew,
         )
 
     def _recovering(self, ends_ns: int) -> bool:

@@ -2,8 +2,10 @@
 
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,7 @@ from harness.chaos.play import Play
 from harness.chaos.world import Site, freeze
 from harness.clock import SystemClock
 from harness.cluster import Lease, halt, live_run
-from harness.errors import Stopped, TargetError
+from harness.errors import Stopped, TargetBusy, TargetError
 from harness.history.writer import HistoryWriter
 from tests.lone_plane import ROOT, LonePlane
 
@@ -154,3 +156,45 @@ def test_it_installs_twice_and_leaves_nothing_but_the_namespace(plane: LonePlane
     for kind in ("clusterroles", "clusterrolebindings"):
         assert plane.cluster.find(kind, "focus-harness-reverter") is None
     assert plane.cluster.find("serviceaccounts", "focus-harness-reverter", "focus-harness") is None
+
+
+def test_a_lock_is_waited_for_as_long_as_was_asked_and_not_longer(plane: LonePlane) -> None:
+    held = Lease.acquire(plane.cluster, "run-5", holder="elsewhere/1/1")
+    started = time.monotonic()
+    with pytest.raises(TargetBusy, match=r"in use by elsewhere/1/1 \(run run-5\)"):
+        Lease.acquire(plane.cluster, "run-6")
+    assert time.monotonic() - started < 1.0
+    giving_back = threading.Timer(2.0, held.release)
+    keeping = threading.Timer(0.5, held.renew)
+    giving_back.start()
+    keeping.start()
+    Lease.acquire(plane.cluster, "run-7", wait_s=20).release()
+    assert 1.5 < time.monotonic() - started < 15
+
+
+@pytest.mark.parametrize("hours", [-2, 2])
+def test_a_holder_whose_clock_is_wrong_is_alive_as_long_as_it_renews(plane: LonePlane, hours: int) -> None:
+    """A clock that jumps: the date of a renewal says nothing by itself, that it changes does."""
+    held = Lease.acquire(plane.cluster, "run-8", holder="elsewhere/1/1")
+
+    def renew() -> None:
+        wrong = (datetime.now(UTC) + timedelta(hours=hours)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        plane.cluster.patch("leases", "focus-harness", {"spec": {"renewTime": wrong}}, "focus-harness")
+
+    renew()
+    beating = threading.Event()
+
+    def beat() -> None:
+        while not beating.wait(0.5):
+            renew()
+
+    thread = threading.Thread(target=beat)
+    thread.start()
+    try:
+        with pytest.raises(TargetBusy, match="in use by elsewhere"):
+            Lease.acquire(plane.cluster, "run-9")
+    finally:
+        beating.set()
+        thread.join()
+    Lease.acquire(plane.cluster, "run-9").release()  # seen not to change: now it is dead
+    held.release()

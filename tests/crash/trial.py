@@ -5,6 +5,7 @@ Healed means: everything declared is as before (how ready workloads and nodes ar
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import time
@@ -133,11 +134,10 @@ class Trial:
 
     def play(self) -> Outcome:
         """Play it; the world is as before afterwards, whatever it takes."""
-        self._folder.mkdir(parents=True)
-        process = self._start()
+        process = self._begin()
         problems: list[str] = []
         try:
-            planned = self._await_injection(process)
+            planned = self._planned_at()
             blow_at = self._strike(process, planned)
             base = max(blow_at, planned + HOLD_S) if self._nobody_is_hurt() else blow_at
             base, healed_at, ready_at, left = self._await_healing(base)
@@ -161,6 +161,21 @@ class Trial:
         return outcome
 
     # --- the run ----------------------------------------------------------------------------------
+
+    def _begin(self) -> "subprocess.Popen[bytes]":
+        """Start the run, up to three times: on a machine so busy that it gives itself up before the fault, there is nothing to hit."""
+        for _ in range(3):
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder.mkdir(parents=True)
+            process = self._start()
+            until = time.monotonic() + 60
+            while process.poll() is None and time.monotonic() < until:
+                if self._pid("chaos"):
+                    return process
+                time.sleep(0.02)
+            process.kill()
+            process.wait()
+        raise AssertionError(f"the run did not come to its fault: {self._said()}")
 
     def _start(self) -> "subprocess.Popen[bytes]":
         fault = self._attack.fault
@@ -202,17 +217,12 @@ class Trial:
                 start_new_session=True,
             )
 
-    def _await_injection(self, process: "subprocess.Popen[bytes]") -> float:
-        """Wait until the chaos process is there; return the instant at which it plans to inject."""
-        until = time.monotonic() + 60
-        while not self._pid("chaos"):
-            assert time.monotonic() < until, self._said()
-            assert process.poll() is None, self._said()
-            time.sleep(0.02)
-        command = psutil.Process(self._pid("chaos")).cmdline()
+    def _planned_at(self) -> float:
+        """Return the instant at which the chaos process plans to inject."""
+        chaos = psutil.Process(self._pid("chaos"))
+        command = chaos.cmdline()
         at_ns = int(command[command.index("--at-ns") + 1])
-        start_ns = int(psutil.Process(self._pid("chaos")).environ()["HARNESS_CLOCK_START_NS"])
-        return (start_ns + at_ns) / 1e9
+        return (int(chaos.environ()["HARNESS_CLOCK_START_NS"]) + at_ns) / 1e9
 
     def _pid(self, name: str) -> int:
         sign = sign_of(self._run / "undo", "chaos-1" if name == "chaos" else name)

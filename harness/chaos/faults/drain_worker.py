@@ -13,13 +13,18 @@ import msgspec
 from harness.chaos.faults.alteration import Alteration, Altered, find
 from harness.chaos.faults.cordon_worker import cordon, schedulable_among
 from harness.chaos.faults.fault import Case, Loss, Ref, Signature, fence, ref_of
-from harness.chaos.faults.workers import choose_workers, is_cordoned, is_reverter, refuse_too_many
+from harness.chaos.faults.workers import (
+    FOREIGN_LOSS,
+    choose_workers,
+    is_cordoned,
+    is_reverter,
+    refuse_foreign,
+    refuse_too_many,
+)
 from harness.chaos.world import Site
 from harness.cluster import Conflict, Object, Right, name_of, uid_of, version_of
 from harness.cluster.kinds import labels_of
 from harness.errors import AccessDenied, TargetError
-
-FOREIGN = "foreign-pods"
 
 
 class DrainArguments(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -55,7 +60,7 @@ class DrainWorker(Alteration[DrainArguments]):
     def rights(self, site: Site) -> tuple[Right, ...]:
         """Read and patch nodes; read, fence and evict pods; read budgets."""
         ours = (site.kubernetes.namespace, site.kubernetes.harness_namespace, *site.target.limits.namespaces)
-        places = ("",) if FOREIGN in site.target.accept else tuple(dict.fromkeys(ours))
+        places = ("",) if FOREIGN_LOSS in site.target.accept else tuple(dict.fromkeys(ours))
         return (
             *(Right(verb, "nodes") for verb in ("get", "list", "patch")),
             Right("list", "pods"),
@@ -70,12 +75,7 @@ class DrainWorker(Alteration[DrainArguments]):
         names = [name_of(node) for node in ours]
         refuse_too_many(site, self.kind, "drain", names)
         pods = _evictable(site, names)
-        foreign = [f"{pod['metadata']['namespace']}/{name_of(pod)}" for pod in pods if _is_foreign(site, pod)]
-        if foreign and FOREIGN not in site.target.accept:
-            raise TargetError(
-                f"drain-worker would evict pods of others: {', '.join(foreign)}; if that is acceptable here, write "
-                f"`accept: [{FOREIGN}]`, or their namespaces into `limits.namespaces` of the target file"
-            )
+        refuse_foreign(site, self.kind, "evict", pods)
         limit = site.target.limits.max_pods
         if len(pods) > limit:
             raise TargetError(
@@ -159,11 +159,6 @@ def _stays(pod: Object) -> bool:
     owners = metadata.get("ownerReferences") or ()
     mirror = "kubernetes.io/config.mirror" in (metadata.get("annotations") or {})
     return mirror or is_reverter(pod) or any(owner.get("kind") == "DaemonSet" for owner in owners)
-
-
-def _is_foreign(site: Site, pod: Object) -> bool:
-    ours = {site.kubernetes.namespace, site.kubernetes.harness_namespace, *site.target.limits.namespaces}
-    return pod["metadata"].get("namespace", site.kubernetes.namespace) not in ours
 
 
 def _kept(site: Site, pods: list[Object]) -> set[str]:

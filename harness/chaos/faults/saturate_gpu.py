@@ -17,7 +17,7 @@ from harness.chaos.faults.idle_pods import (
     removal_line,
     remove_idle_pods,
 )
-from harness.chaos.faults.workers import choose_workers
+from harness.chaos.faults.workers import choose_workers, refuse_foreign
 from harness.chaos.world import Site
 from harness.cluster import Object, Right, gpu_request, is_ready, name_of
 from harness.cluster.kinds import holds_resources
@@ -96,6 +96,12 @@ class SaturateGpu(Fault[SaturateArguments, SaturateBefore]):
             )
         workers = choose_workers(site, arguments.nodes)
         nodes = tuple(sorted(name_of(node) for node in workers))
+        waiting = [
+            pod
+            for pod in site.world.objects("pods", "*")
+            if gpu_request(pod, resource) and not pod["spec"].get("nodeName") and not _is_over(pod)
+        ]
+        refuse_foreign(site, self.kind, "take shares from waiting", waiting)
         total, free = _shares(site, resource, nodes)
         if not total:
             raise TargetError(
@@ -228,6 +234,10 @@ def _wanted(arguments: SaturateArguments, free: int) -> int:
     if not arguments.fill.endswith("%") or not 0 < percent <= 100:
         raise InputError(f"fill: {arguments.fill!r} is not a percentage from above 0% to 100%")
     return max(1, round(free * percent / 100))
+
+
+def _is_over(pod: Object) -> bool:
+    return pod.get("status", {}).get("phase") in {"Succeeded", "Failed"}
 
 
 def _offered(node: Object, resource: str) -> int:

@@ -5,6 +5,8 @@ from harness.cluster import Object, is_ready, name_of
 from harness.cluster.kinds import labels_of
 from harness.errors import InjectionFailed, InputError, TargetError
 
+FOREIGN_LOSS = "foreign-pods"
+"""What a target file accepts if pods of others may be hit."""
 REVERTER_LABELS = {"app.kubernetes.io/name": "focus-harness-reverter"}
 
 
@@ -55,6 +57,22 @@ def refuse_reverters_home(site: Site, kind: str, names: list[str]) -> None:
                 f"{kind}: the reverter runs on {node}, and what undoes faults is never a victim; choose other `nodes`, "
                 "or keep it elsewhere (harness reverter install --node-selector)"
             )
+
+
+def refuse_foreign(site: Site, kind: str, does: str, pods: list[Object]) -> None:
+    """Raise TargetError with the names of those pods that are none of the system's, ours or the target's further namespaces."""
+    kubernetes = site.kubernetes
+    ours = {kubernetes.namespace, kubernetes.harness_namespace, *site.target.limits.namespaces}
+    foreign = [
+        f"{namespace}/{name_of(pod)}"
+        for pod in pods
+        if (namespace := pod["metadata"].get("namespace", kubernetes.namespace)) not in ours
+    ]
+    if foreign and FOREIGN_LOSS not in site.target.accept:
+        raise TargetError(
+            f"{kind} would {does} pods of others: {', '.join(foreign)}; if that is acceptable here, write "
+            f"`accept: [{FOREIGN_LOSS}]`, or their namespaces into `limits.namespaces` of the target file"
+        )
 
 
 def is_reverter(pod: Object) -> bool:

@@ -11,6 +11,7 @@ from plays import MakePlay, arguments, opened
 
 from harness.chaos.faults import fault_named
 from harness.chaos.faults.workers import REVERTER_LABELS
+from harness.chaos.preflight import fighters
 from harness.cluster import Right
 from harness.errors import InputError, TargetError
 from harness.target import Target
@@ -260,3 +261,39 @@ def test_a_server_that_takes_long_is_waited_for_with_signs_of_life(
     fault.inject(replace(play.site, progress=beat, open_window=slow), case)
     assert beats > 3
     assert len(world.objects("jobs")) == 1
+
+
+def waiting_pod(name: str, namespace: str) -> dict[str, object]:
+    limits = {"limits": {TARGET.gpu_resource: "9"}}  # more than any node has: it waits
+    metadata = {"name": name, "namespace": namespace}
+    return {"metadata": metadata, "spec": {"containers": [{"resources": limits}]}}
+
+
+def test_pods_of_others_that_wait_for_shares_are_named_before_they_are_starved(
+    make_play: MakePlay, tmp_path: Path
+) -> None:
+    world = small_cluster()
+    world.create("pods", waiting_pod("training-7", "research"), "research")
+    world.writes.clear()
+    play = make_play(tmp_path, world)
+    with pytest.raises(
+        TargetError, match=r"take shares from waiting pods of others: research/training-7;.*foreign-pods"
+    ):
+        play.begin(fault_named("saturate-gpu"), arguments("saturate-gpu"), 30)
+    assert world.writes == []
+    accepting = TARGET.model_copy(update={"accept": ("foreign-pods",)})
+    assert make_play(tmp_path / "b", world, accepting).begin(
+        fault_named("saturate-gpu"), arguments("saturate-gpu"), 30
+    )
+
+
+def test_those_who_will_fight_back_are_named() -> None:
+    world = small_cluster()
+    world.patch("deployments", "mongodb", {"metadata": {"labels": {"argocd.argoproj.io/instance": "prod"}}})
+    owner = world.create("configmaps", {"metadata": {"name": "an-operators-object"}})
+    reference = {"kind": "FocusServer", "name": "main", "uid": owner["metadata"]["uid"]}
+    world.patch("deployments", "focus-server", {"metadata": {"ownerReferences": [reference]}})
+    found = fighters(TARGET, world)  # type: ignore[arg-type]
+    assert any("mongodb" in text and "Argo CD" in text for text in found)
+    assert any("FocusServer main, whose operator will put it back" in text for text in found)
+    assert fighters(TARGET, small_cluster()) == ()  # type: ignore[arg-type]
