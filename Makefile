@@ -39,12 +39,13 @@ test: $(VENV)/dev ## the whole suite
 test-long: $(VENV)/dev ## thirty crash trials, and every experiment under both runners
 	@$(BIN)/python -m pytest tests -m long -n 2 --dist loadfile
 
-N := 300
+crash: N ?= 300
+halts: N ?= 100
 crash: $(VENV)/dev ## kill, stop and cut off the processes of N runs (300), and see what heals: reports/crash.json
 	@$(BIN)/python -m tests.crash --trials $(N) --sandboxes 4
 
 halts: $(VENV)/dev ## end N runs (100) in order, and time the undo calls: reports/halts.json
-	@$(BIN)/python -m tests.crash --halts --trials $(or $(filter-out 300,$(N)),100) --sandboxes 1
+	@$(BIN)/python -m tests.crash --halts --trials $(N) --sandboxes 1
 
 quick: $(VENV)/dev ## what needs no sandbox, within a minute
 	@$(BIN)/python -m pytest tests/unit tests/house tests/golden -n 2
