@@ -1,6 +1,6 @@
 """The declared state: what an undo promises to bring back, read from the cluster and compared in words.
 
-Called by the contract suite, by the crash campaign and by the conductor, before the first fault and after the last undo. It holds nodes,
+Called by the contract suite and by the crash campaign, before the first fault and after the last undo. It holds nodes,
 workloads, access, Services and policies as people declared them, and whatever carries our labels. Names, uids and times of pods
 are not in it: controllers make those anew. It only reads, and a kind it may not list is an error, never an absence.
 """
@@ -9,7 +9,14 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from harness.chaos.faults.fault import BACK_ANNOTATION, ENTRY_LABEL, FENCE_ANNOTATION, MANAGED_BY, MARKS
+from harness.chaos.faults.fault import (
+    BACK_ANNOTATION,
+    ENTRY_LABEL,
+    FENCE_ANNOTATION,
+    MANAGED_BY,
+    MARKS,
+    SET_ANNOTATION,
+)
 from harness.chaos.faults.workers import REVERTER_LABELS, is_cordoned
 from harness.chaos.world import Site
 from harness.cluster import Object, name_of
@@ -20,7 +27,12 @@ WINDOW_SERVICE = "grpc-service-"
 """Services of windows: they come and go with the load."""
 SELF_MADE_TAINTS = ("node.kubernetes.io/", "node.cloudprovider.kubernetes.io/")
 """Taints that node lifecycle adds and removes by itself."""
-OUR_ANNOTATIONS = (BACK_ANNOTATION, FENCE_ANNOTATION, *(f"focus-harness/{mark}" for mark in MARKS))
+OUR_ANNOTATIONS = (
+    BACK_ANNOTATION,
+    SET_ANNOTATION,
+    FENCE_ANNOTATION,
+    *(f"focus-harness/{mark}" for mark in MARKS),
+)
 WORKLOADS = ("deployments", "statefulsets")
 ACCESS = {
     "roles": ("rules",),

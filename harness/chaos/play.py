@@ -269,7 +269,7 @@ class Play:
             )
 
     def beat(self) -> None:
-        """Show that this process makes progress; raise Stopped if it stood still for so long that others count it as dead."""
+        """Show that this process makes progress; stop if it stood still for so long that others count it as dead."""
         gap_s = self.alive.beat() if self.alive is not None else 0.0
         if gap_s > STOOD_STILL_S and not self.stop.is_set():
             self.stop_now(f"this process stood still for {gap_s:.0f} s; nothing more is injected")
@@ -285,8 +285,9 @@ class Play:
                 self._renewed = 0.0
 
     def _still_mine(self) -> None:
-        """Raise if the entry has been taken over; called between the steps of an injection."""
+        """Raise if the play was told to stop, or the entry has been taken over; called between the steps of an injection."""
         self.beat()
+        self.refuse_if_stopped()
         self.journal.refuse_if_claimed()
 
     def _progress(self) -> None:

@@ -154,7 +154,10 @@ def _step(way: Way, site_of: Callable[[Journal], Site], by: str, tell: Tell) -> 
             way.first = (now, reading.seen)
             way.problem = "undone, not yet seen twice"
         elif now - way.first[0] >= APART_S:
-            fault.settle(way.site, case)
+            if (
+                "injected" in way.steps
+            ):  # else a command of a process that died half way may still be on its way
+                fault.settle(way.site, case)
             remove_copy(way.site, way.entry.id)
             way.verified = True
             _note(way, FaultStep.VERIFIED, by, tell, "; ".join((reading.seen, *reading.notes)))

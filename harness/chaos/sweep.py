@@ -11,9 +11,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from harness.chaos.copies import COPY_PREFIX
-from harness.chaos.faults.fault import BACK_ANNOTATION, DELETE, ENTRY_LABEL, MANAGED_BY, unmarked
+from harness.chaos.faults.fault import (
+    BACK_ANNOTATION,
+    DELETE,
+    ENTRY_LABEL,
+    MANAGED_BY,
+    SET_ANNOTATION,
+    holds,
+    unmarked,
+)
 from harness.chaos.world import Site
-from harness.cluster import ClusterRefused, Object, labels_of, name_of, uid_of
+from harness.cluster import ClusterRefused, Object, labels_of, name_of, uid_of, version_of
 from harness.cluster.kinds import KINDS, annotations_of
 from harness.errors import AccessDenied, HarnessError
 
@@ -110,7 +118,11 @@ def _take_back(site: Site, mark: Mark) -> str:
             mark.kind, name, namespace, grace_s=grace_s, uid=uid_of(mark.obj), propagation="Background"
         )
         return "deleted (no entry explains it)"
-    patch = {**json.loads(mark.way_back), "metadata": unmarked()}
-    site.world.patch(mark.kind, name, patch, namespace)
+    as_set = json.loads(annotations_of(mark.obj).get(SET_ANNOTATION, "{}"))
+    still = holds(mark.obj, as_set)
+    patch = {**(json.loads(mark.way_back) if still else {}), "metadata": unmarked()}
+    site.world.patch(mark.kind, name, patch, namespace, resource_version=version_of(mark.obj))
+    if not still:
+        return "changed by somebody else meanwhile; left so, only the mark is taken off"
     done = "uncordoned" if mark.kind == "nodes" else f"put back ({mark.way_back})"
     return f"{done} (it carried a mark that no entry explains)"

@@ -169,6 +169,7 @@ def _counts(outcomes: Iterable[Outcome]) -> dict[str, Any]:
         "healed": sum(one.healed for one in chosen),
         "median_s": round(statistics.median(seconds), 2) if seconds else None,
         "worst_s": seconds[-1] if seconds else None,
+        "all_ready_again_worst_s": max((one.ready_s for one in chosen), default=None),
     }
 
 

@@ -23,13 +23,14 @@ from harness.chaos.faults.fault import (
     Ref,
     change,
     fence,
+    holds,
     is_marked,
     marks,
     remove,
-    unmark,
+    take_back,
 )
 from harness.chaos.world import Site
-from harness.cluster import Conflict, Missing, Object, is_ready, name_of, uid_of
+from harness.cluster import Conflict, Object, is_ready, name_of, uid_of
 from harness.errors import HarnessError, InjectionFailed, TargetError
 from harness.target import RoleName
 
@@ -121,14 +122,18 @@ class Alteration(Fault[A, Altered]):
             raise failures[0]
 
     def _take_back(self, site: Site, case: Case[A, Altered], altered: Change) -> None:
-        found = find(site, altered.ref)
-        if found is None:
-            return  # it is gone; its successor was never ours
-        ours = is_marked(found, case.entry) and holds(found, _filled(altered.there, case.entry))
-        try:
-            unmark(site, case, altered.ref, _filled(altered.back, case.entry) if ours else {})
-        except Missing:
-            return  # gone in between
+        there, back = _filled(altered.there, case.entry), _filled(altered.back, case.entry)
+
+        def patch(found: Object) -> Object:
+            if not is_marked(found, case.entry):
+                return {}
+            return back if holds(found, there) else self.rescue(found, altered)
+
+        take_back(site, case, altered.ref, patch)
+
+    def rescue(self, found: Object, altered: Change) -> Object:
+        """Return what may still be put back into an object that somebody else has changed meanwhile. Nothing by default."""
+        return {}
 
     def reading(self, site: Site, case: Case[A, Altered]) -> Reading:
         """Compare every changed object, look for what was created, and compare how ready workloads are."""
@@ -207,18 +212,6 @@ def find(site: Site, ref: Ref) -> Object | None:
     return found if found is not None and uid_of(found) == ref.uid else None
 
 
-def holds(found: Any, patch: Any) -> bool:
-    """Say whether an object is as a merge patch would make it."""
-    if not isinstance(patch, dict):
-        return bool(found == patch)
-    if not isinstance(found, dict):
-        return all(value is None for value in patch.values())
-    return all(
-        found.get(key) in (None, {}, []) if value in (None, {}, []) else holds(found.get(key), value)
-        for key, value in patch.items()
-    )
-
-
 def workload_of(site: Site, name: RoleName) -> tuple[Workload, Object]:
     """Return a role's workload as it is, and the object; raises TargetError if there is none."""
     role = site.role(name)
@@ -271,7 +264,7 @@ def create(site: Site, case: Case[Any, Any], creation: Creation) -> None:
     namespace = creation.namespace or site.kubernetes.harness_namespace
     body = _filled(creation.body, case.entry)
     metadata = body["metadata"]
-    said = marks(case, DELETE)
+    said = marks(case, {}, DELETE)
     metadata["labels"] = {**metadata.get("labels", {}), **MANAGED_BY, **said["labels"]}
     metadata["annotations"] = {**metadata.get("annotations", {}), **said["annotations"]}
     metadata["ownerReferences"] = [_owner(site, case, namespace)]
@@ -291,7 +284,7 @@ def _owner(site: Site, case: Case[Any, Any], namespace: str) -> Object:
         found = site.world.find("configmaps", name, namespace)
         if found is None:
             case.still_mine()
-            marked = marks(case, DELETE)
+            marked = marks(case, {}, DELETE)
             metadata = {"name": name, **marked, "labels": {**MANAGED_BY, **marked["labels"]}}
             said = "Owns what a fault created here; deleting it deletes that."
             found = site.world.create(

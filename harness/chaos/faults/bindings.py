@@ -51,6 +51,20 @@ class AccountFault(Alteration[A]):
         words = f"service account {account} ({', '.join(str(change.ref) for change in changes)})"
         return Altered(words, changes=tuple(changes), facts={"account": account})
 
+    def rescue(self, found: Object, altered: Change) -> Object:
+        """Put the account back beside whom somebody else has put there meanwhile."""
+        subjects = found.get("subjects") or []
+        missing = [
+            one
+            for one in altered.back["subjects"]
+            if one not in subjects and one not in altered.there["subjects"]
+        ]
+        return {"subjects": [*subjects, *missing]}
+
+    def meanwhile(self, altered: Change, found: Object) -> str:
+        """Say that somebody else has changed the subjects."""
+        return f"{altered.ref}: its subjects were changed by somebody else meanwhile; only the account was put back"
+
     def is_active(self, site: Site, case: Case[A, Altered]) -> bool:
         """No binding names the account."""
         account, namespace = str(case.before.facts["account"]), site.kubernetes.namespace

@@ -23,6 +23,8 @@ ENTRY_LABEL = "focus-harness/entry"
 """On everything a fault has changed or made: the undo entry. Ours is what carries it."""
 BACK_ANNOTATION = "focus-harness/way-back"
 """On an object a fault has changed: the merge patch that takes it back, or `delete`; for a sweep that has no entry."""
+SET_ANNOTATION = "focus-harness/as-set"
+"""Beside it: the merge patch that made the fault. What is no longer so has been changed by somebody else."""
 FENCE_ANNOTATION = "focus-harness/undoing"
 MARKS = ("run", "operator", "ends", "stop")
 """What else a touched object says of itself, each under `focus-harness/`."""
@@ -176,12 +178,17 @@ class Fault(ABC, Generic[A, B]):
 
 
 def change(site: Site, case: Case[A, B], ref: Ref, patch: Object, back: Object | str) -> None:
-    """Patch an object at the version just read, marked with the entry; a process that lost the entry fails here."""
-    marked = {**patch, "metadata": marks(case, back)}
+    """Patch an object at the version just read, marked with the entry; a process that lost the entry fails here.
+
+    Raises InjectionFailed if the object is no longer as it was looked at: taking it back would take somebody else's change back.
+    """
+    marked = {**patch, "metadata": marks(case, patch, back)}
     for _ in range(_TRIES):
         found = site.world.find(ref.kind, ref.name, ref.namespace or None)
         if found is None or uid_of(found) != ref.uid:
             raise InjectionFailed(f"{ref} vanished before it could be changed")
+        if isinstance(back, dict) and not holds(found, back):
+            raise InjectionFailed(f"{ref} was changed by somebody else just now; look again")
         case.still_mine()
         try:
             site.world.patch(
@@ -193,11 +200,24 @@ def change(site: Site, case: Case[A, B], ref: Ref, patch: Object, back: Object |
     raise InjectionFailed(f"{ref} changes too often to be changed safely ({_TRIES} conflicts)")
 
 
-def marks(case: Case[A, B], back: Object | str) -> Object:
+def holds(found: Any, patch: Any) -> bool:
+    """Say whether an object is as a merge patch would make it."""
+    if not isinstance(patch, dict):
+        return bool(found == patch)
+    if not isinstance(found, dict):
+        return all(value is None for value in patch.values())
+    return all(
+        found.get(key) in (None, {}, []) if value in (None, {}, []) else holds(found.get(key), value)
+        for key, value in patch.items()
+    )
+
+
+def marks(case: Case[A, B], there: Object, back: Object | str) -> Object:
     """Return the label and annotations of an object that the case touches."""
     said = {f"focus-harness/{key}": value for key, value in case.marks}
     way_back = back if isinstance(back, str) else json.dumps(back)
-    return {"labels": {ENTRY_LABEL: case.entry}, "annotations": {**said, BACK_ANNOTATION: way_back}}
+    as_set = {} if isinstance(back, str) else {SET_ANNOTATION: json.dumps(there)}
+    return {"labels": {ENTRY_LABEL: case.entry}, "annotations": {**said, **as_set, BACK_ANNOTATION: way_back}}
 
 
 def remove(site: Site, case: Case[A, B], pod: Ref) -> None:
@@ -237,19 +257,38 @@ def is_marked(obj: Object, entry: str) -> bool:
     return labels_of(obj).get(ENTRY_LABEL) == entry
 
 
-def unmark(site: Site, case: Case[A, B], ref: Ref, patch: Object) -> None:
-    """Patch an object back, in two writes: even if nothing differs its version moves on, so late requests conflict."""
+def take_back(site: Site, case: Case[A, B], ref: Ref, back: Callable[[Object], Object]) -> None:
+    """Patch an object back and take the marks off, at the version that `back` has seen: who changes it in between is not overwritten.
+
+    In two writes: even if nothing differs its version moves on, so late requests conflict. What carries another entry's mark
+    is only fenced, and what is gone is left.
+    """
     namespace = ref.namespace or None
-    site.world.patch(
-        ref.kind, ref.name, {**patch, "metadata": unmarked(FENCE_ANNOTATION, case.entry)}, namespace
-    )
-    site.world.patch(ref.kind, ref.name, {"metadata": {"annotations": {FENCE_ANNOTATION: None}}}, namespace)
+    for _ in range(_TRIES):
+        found = site.world.find(ref.kind, ref.name, namespace)
+        if found is None or uid_of(found) != ref.uid:
+            return  # its successor was never ours
+        if labels_of(found).get(ENTRY_LABEL, case.entry) != case.entry:
+            fence(site, case, ref)
+            return
+        patch = {**back(found), "metadata": unmarked(FENCE_ANNOTATION, case.entry)}
+        try:
+            site.world.patch(ref.kind, ref.name, patch, namespace, resource_version=version_of(found))
+            site.world.patch(
+                ref.kind, ref.name, {"metadata": {"annotations": {FENCE_ANNOTATION: None}}}, namespace
+            )
+        except Conflict:
+            continue
+        except Missing:
+            return
+        return
+    raise InjectionFailed(f"{ref} changes too often to be taken back safely ({_TRIES} conflicts)")
 
 
 def unmarked(key: str | None = None, value: str | None = None) -> Object:
     """Return the metadata patch that takes all our marks off, and sets one annotation."""
     gone: dict[str, str | None] = {f"focus-harness/{name}": None for name in MARKS}
-    gone |= {BACK_ANNOTATION: None} | ({key: value} if key else {})
+    gone |= {BACK_ANNOTATION: None, SET_ANNOTATION: None} | ({key: value} if key else {})
     return {"labels": {ENTRY_LABEL: None}, "annotations": gone}
 
 

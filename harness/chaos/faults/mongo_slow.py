@@ -122,6 +122,7 @@ class MongoSlow(Alteration[SlowArguments]):
                     f"the proxy pod was not ready within {PROXY_READY_S:g} s; is kube.harness_image right?"
                 )
             case.still_mine()
+            site.progress()
             time.sleep(0.2)
         (turn,) = case.before.changes
         there = msgspec.json.decode(msgspec.json.encode(turn.there).replace(b"$ENTRY", case.entry.encode()))

@@ -1,6 +1,7 @@
 """What a touched object says of itself, and that it is enough to take a fault back: with no journal and no entry."""
 
 import json
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from memory_world import OURS, MemoryWorld, site_of, small_cluster
 from plays import MakePlay, a_world, arguments, begin, undo
 
+from harness.chaos.alive import Alive
 from harness.chaos.announce import announce
 from harness.chaos.faults import FAULTS, fault_named
 from harness.chaos.faults.fault import BACK_ANNOTATION, ENTRY_LABEL, MARKS
@@ -15,7 +17,7 @@ from harness.chaos.preflight import leftovers
 from harness.chaos.sweep import marks, sweep
 from harness.cluster import ClusterRefused, Object, labels_of
 from harness.cluster.kinds import annotations_of
-from harness.errors import AccessDenied, HarnessError, Unreachable
+from harness.errors import AccessDenied, HarnessError, InjectionFailed, Stopped, Unreachable
 
 BY_API = [fault.kind for fault in FAULTS if fault.undone_inside]
 MARKING = [kind for kind in BY_API if not kind.startswith("kill-")]
@@ -156,3 +158,110 @@ def test_an_announcement_that_cannot_be_written_changes_nothing(
     assert [ending.verified for ending in play.undo()] == [True]
     assert world.declared() == before
     assert site_of(world).world.objects("events", OURS) == []
+
+
+def test_an_old_undo_leaves_the_mark_of_a_newer_entry(make_play: MakePlay, tmp_path: Path) -> None:
+    """A machine that wakes up undoes once more what is undone long since, while another run has its fault in."""
+    world = small_cluster()
+    old = make_play(tmp_path / "old", world)
+    held = old.begin(fault_named("cordon-worker"), arguments("cordon-worker"), 30)
+    held.fault.undo(old.site, held.case)  # by somebody else; its own process sleeps
+    new = make_play(tmp_path / "new", world)
+    newer = new.begin(fault_named("cordon-worker"), arguments("cordon-worker"), 30)
+    held.fault.undo(old.site, held.case)
+    assert all(change.ref.name for change in newer.case.before.changes)
+    for change in newer.case.before.changes:
+        node = world.find("nodes", change.ref.name)
+        assert node is not None
+        assert node["metadata"]["labels"]["focus-harness/entry"] == newer.entry.id
+        assert node["spec"]["unschedulable"] is True
+    assert [ending.verified for ending in new.undo()] == [True]
+    assert not any(node["spec"].get("unschedulable") for node in world.objects("nodes"))
+
+
+def test_a_process_that_stood_still_injects_nothing_more_although_nobody_claimed(
+    make_play: MakePlay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reverter undoes without a claim in this machine's journal."""
+    world = small_cluster()
+    play = make_play(tmp_path, world)
+    play.alive = Alive(tmp_path / "undo", "chaos-1")
+    slept = iter([0.0])
+
+    def sleep(what: str) -> None:
+        if what.startswith("patch nodes") and next(slept, None) is not None:
+            monkeypatch.setattr("harness.chaos.alive.boot_seconds", lambda: time.monotonic() + 60)
+            world._store(("nodes", "", "worker-1"), dict(world.objects_by_key["nodes", "", "worker-1"]))
+
+    world.before_write = sleep
+    with pytest.raises(Stopped, match="stood still for"):
+        play.begin(fault_named("cordon-worker"), arguments("cordon-worker", nodes="all"), 30)
+    world.before_write = lambda _what: None
+    assert not any(node["spec"].get("unschedulable") for node in world.objects("nodes"))
+    play.alive.close()
+
+
+def test_what_an_operator_does_between_our_look_and_our_write_is_never_overwritten(
+    make_play: MakePlay, tmp_path: Path
+) -> None:
+    world = small_cluster()
+    play = make_play(tmp_path, world)
+    held = play.begin(fault_named("mongo-outage"), arguments("mongo-outage"), 30)
+
+    def scale(what: str) -> None:
+        if what == "patch deployments/mongodb":
+            world.before_write = lambda _what: None
+            world.patch("deployments", "mongodb", {"spec": {"replicas": 5}})
+
+    world.before_write = scale
+    held.fault.undo(play.site, held.case)
+    found = world.find("deployments", "mongodb")
+    assert found is not None
+    assert found["spec"]["replicas"] == 5
+
+
+def test_what_was_changed_since_it_was_looked_at_is_not_injected(make_play: MakePlay, tmp_path: Path) -> None:
+    """Or the undo would take the operator's change back as if it were ours."""
+    world = small_cluster()
+
+    def cordon(what: str) -> None:
+        if what.startswith("create configmaps"):
+            world.before_write = lambda _what: None
+            world.patch("nodes", "worker-1", {"spec": {"unschedulable": True}})
+
+    world.before_write = cordon
+    play = make_play(tmp_path, world)
+    with pytest.raises(InjectionFailed, match="nodes/worker-1 was changed by somebody else just now"):
+        play.begin(fault_named("cordon-worker"), arguments("cordon-worker", nodes="all"), 30)
+    node = world.find("nodes", "worker-1")
+    assert node is not None
+    assert node["spec"]["unschedulable"] is True, "the operator's"
+
+
+def test_a_sweep_leaves_what_somebody_else_changed(make_play: MakePlay, tmp_path: Path) -> None:
+    world = small_cluster()
+    play = make_play(tmp_path, world)
+    play.begin(fault_named("mongo-outage"), arguments("mongo-outage"), 30)
+    world.patch("deployments", "mongodb", {"spec": {"replicas": 5}})
+    done = [text for _, text in sweep(play.site, frozenset())]
+    assert done == ["changed by somebody else meanwhile; left so, only the mark is taken off"]
+    found = world.find("deployments", "mongodb")
+    assert found is not None
+    assert found["spec"]["replicas"] == 5
+    assert "focus-harness/entry" not in found["metadata"].get("labels", {})
+
+
+def test_an_account_comes_back_beside_whom_somebody_added_meanwhile(
+    make_play: MakePlay, tmp_path: Path
+) -> None:
+    world = small_cluster()
+    play = make_play(tmp_path, world)
+    held = play.begin(fault_named("revoke-kubernetes-access"), arguments("revoke-kubernetes-access"), 30)
+    (change, *_) = held.case.before.changes
+    guest = {"kind": "User", "name": "guest"}
+    world.patch(change.ref.kind, change.ref.name, {"subjects": [*change.there["subjects"], guest]})
+    assert [ending.verified for ending in play.undo()] == [True]
+    found = world.find(change.ref.kind, change.ref.name)
+    assert found is not None
+    assert guest in found["subjects"]
+    assert all(subject in found["subjects"] for subject in change.back["subjects"])
