@@ -129,7 +129,8 @@ def _play(
     history: HistoryWriter,
 ) -> Play:
     cluster = connect(target)
-    cluster.be_brisk()
+    alive = Alive(undo_folder(given.run), given.writer)
+    cluster.be_brisk(alive.show)
     site = Site(cluster, target)
     header = new_header(_run_id(given.run), given.writer, freeze(target), clock.start_ns)
     journal = Journal.create(undo_folder(given.run) / f"{given.writer}.jsonl", header)
@@ -143,7 +144,7 @@ def _play(
         experiment=story.name,
         at_ns=given.at_ns,
         hold_s=given.hold,
-        alive=Alive(undo_folder(given.run), given.writer),
+        alive=alive,
         trouble=lambda: _watchers(given.run),
     )
 

@@ -32,8 +32,13 @@ class Alive:
         """Show progress; return how long ago the last one was, in seconds, sleep of the machine included."""
         now = boot_seconds()
         gap_s, self._last = now - self._last, now
-        os.pwrite(self._descriptor, _clock(), 0)  # in place: needs no room on a full disk
+        self.show()  # in place: needs no room on a full disk
         return gap_s
+
+    def show(self) -> None:
+        """Show progress in the middle of something; how long the last one is ago is left for `beat` to say."""
+        if self._descriptor >= 0:
+            os.pwrite(self._descriptor, _clock(), 0)
 
     def close(self) -> None:
         """End properly: nobody takes this process for dead."""

@@ -55,6 +55,7 @@ def play_alone() -> Play:
         journal = Journal.create(undo_folder(run) / f"{WRITER}.jsonl", header)
         register(journal)
         alive = Alive(undo_folder(run), WRITER)
+        cluster.be_brisk(alive.show)
         guard = Guard.start(run, target, clock, ward=WRITER, progress=lease.renew)
         alive.beat()
     except BaseException:
@@ -66,7 +67,7 @@ def play_alone() -> Play:
     def before_first(fault: Fault[Any, Any]) -> None:
         preflight_faults(target, cluster, [fault.kind])
         if not guard_only:
-            require_reverter(target, cluster)
+            require_reverter(target, cluster, lease.renew)
             alive.beat()
 
     play = Play(

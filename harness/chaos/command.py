@@ -24,6 +24,7 @@ from harness.errors import Exit, TargetError, Unreachable
 from harness.target import Target, find_target, load_target
 
 HALT_WITHIN_S = 90.0
+CLEAR_S = 3.0
 TARGET = click.option(
     "--target",
     metavar="NAME",
@@ -138,18 +139,26 @@ def halt_command(target: str | None) -> int:
     wanted = load_target(find_target(target))
     cluster = connect(wanted)
     try:
+        site = Site(cluster, wanted)
         who = halt(cluster, f"by {operator()}")
         if who is None:
+            left = copies_in_words(site)
+            if left:
+                click.echo(f"nothing runs on {wanted.name}, but faults are in: {'; '.join(left)}", err=True)
+                click.echo(f"undo them: harness undo --target {wanted.name}", err=True)
+                return Exit.BROKEN
             click.echo(f"nothing runs on {wanted.name}")
             return Exit.OK
         click.echo(f"halting {who}")
         until = time.monotonic() + HALT_WITHIN_S
-        left: list[str] = []
+        clear_since: float | None = None
         while time.monotonic() < until:
-            left = copies_in_words(Site(cluster, wanted))
-            if not left:
-                ended = "has ended" if not holds_now(cluster, who) else "is ending"
-                click.echo(f"no fault is in; it {ended}")
+            left = copies_in_words(site)
+            clear_since = None if left else clear_since or time.monotonic()
+            running = holds_now(cluster, who)
+            # One look may fall before an injection that was under way when the halt came.
+            if clear_since is not None and (not running or time.monotonic() - clear_since > CLEAR_S):
+                click.echo(f"no fault is in; it {'is ending' if running else 'has ended'}")
                 return Exit.OK
             time.sleep(0.2)
     finally:

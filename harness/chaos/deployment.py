@@ -7,9 +7,10 @@ Image, pull policy and where it runs are given; its rights are what undoing take
 import json
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from harness import __version__
 from harness.chaos.faults.fault import MANAGED_BY
 from harness.chaos.faults.workers import REVERTER_LABELS
 from harness.chaos.reverter import ANSWER_ANNOTATION, NEEDS_ANNOTATION, TEST_LABEL
@@ -22,30 +23,27 @@ NAME = "focus-harness-reverter"
 IMAGE = "focus-harness:0.1.0"
 ANSWER_S = 15.0
 INSTALL_S = 90.0
-READ = ("get", "list")
 CORE, APPS, BATCH, RBAC = "", "apps", "batch", "rbac.authorization.k8s.io"
 EVERYWHERE = (
-    (CORE, ("nodes",), (*READ, "patch")),
-    (CORE, ("namespaces",), ("get",)),
+    (CORE, ("nodes",), ("get", "patch")),
     (CORE, ("events",), ("create",)),
-    (RBAC, ("clusterrolebindings",), (*READ, "patch")),
+    (RBAC, ("clusterrolebindings",), ("get", "patch")),
     (RBAC, ("clusterroles",), ("bind",)),
 )
 IN_THE_SYSTEM = (
-    (CORE, ("pods",), (*READ, "patch", "delete")),
-    (CORE, ("services",), (*READ, "patch", "delete")),
-    (CORE, ("configmaps",), (*READ, "delete")),
-    (APPS, ("deployments", "statefulsets"), (*READ, "patch")),
-    (BATCH, ("jobs",), (*READ, "patch", "delete")),
-    ("networking.k8s.io", ("networkpolicies",), (*READ, "delete")),
-    ("policy", ("poddisruptionbudgets",), READ),
-    (RBAC, ("rolebindings",), (*READ, "patch")),
+    (CORE, ("pods",), ("get", "list", "patch", "delete")),
+    (CORE, ("services",), ("get", "patch")),
+    (CORE, ("configmaps",), ("list", "delete")),
+    (APPS, ("deployments", "statefulsets"), ("get", "patch")),
+    (BATCH, ("jobs",), ("list", "delete")),
+    ("networking.k8s.io", ("networkpolicies",), ("list", "delete")),
+    (RBAC, ("rolebindings",), ("get", "patch")),
     (RBAC, ("roles",), ("bind",)),
 )
 IN_OURS = (
-    (CORE, ("pods",), (*READ, "patch", "delete")),
-    (CORE, ("configmaps",), (*READ, "delete")),
-    ("coordination.k8s.io", ("leases",), (*READ, "patch")),
+    (CORE, ("pods",), ("list", "delete")),
+    (CORE, ("configmaps",), ("list", "delete")),
+    ("coordination.k8s.io", ("leases",), ("get", "list", "patch")),
 )
 Rules = Sequence[tuple[str, Sequence[str], Sequence[str]]]
 
@@ -149,10 +147,15 @@ def uninstall(cluster: Cluster, objects: Sequence[tuple[str, Object]]) -> None:
             cluster.delete(kind, name_of(obj), obj["metadata"].get("namespace"), propagation="Background")
 
 
-def await_answer(cluster: Cluster, outside: Sequence[str] = (), within_s: float = ANSWER_S) -> str:
-    """Have the reverter find out that a test Lease is not renewed; return its version.
+def await_answer(
+    cluster: Cluster,
+    outside: Sequence[str] = (),
+    within_s: float = ANSWER_S,
+    progress: Callable[[], object] = lambda: None,
+) -> str:
+    """Have the reverter find out that a test Lease is not renewed; return its version. `progress` is called meanwhile.
 
-    Raises TargetError if it does not answer within `within_s`, or cannot load the faults from outside.
+    Raises TargetError if it does not answer within `within_s`, is of another version, or cannot load the faults from outside.
     """
     namespace = cluster.harness_namespace
     cluster.ensure_harness_namespace()
@@ -164,12 +167,19 @@ def await_answer(cluster: Cluster, outside: Sequence[str] = (), within_s: float 
     try:
         while time.monotonic() < until:
             answer = annotations_of(cluster.get("leases", name, namespace)).get(ANSWER_ANNOTATION, "")
+            version = answer.removeprefix("ok ")
+            if answer.startswith("ok") and version != __version__:
+                raise TargetError(
+                    f"the reverter in {namespace} is of version {version}, this harness of {__version__}: it might not be able "
+                    "to read the undo entries; install this one's: harness reverter install"
+                )
             if answer.startswith("ok"):
-                return answer.removeprefix("ok ")
+                return version
             if answer:
                 raise TargetError(
                     f"the reverter in {namespace} cannot undo what this campaign does: {answer}"
                 )
+            progress()
             time.sleep(0.2)
     finally:
         try:
@@ -182,8 +192,8 @@ def await_answer(cluster: Cluster, outside: Sequence[str] = (), within_s: float 
     )
 
 
-def require_reverter(target: Target, cluster: Cluster) -> str:
+def require_reverter(target: Target, cluster: Cluster, progress: Callable[[], object] = lambda: None) -> str:
     """Return the version of the reverter that answers; raises TargetError if none does. On the sandbox none is needed."""
     if target.is_sandbox:
         return ""
-    return await_answer(cluster, target.faults)
+    return await_answer(cluster, target.faults, progress=progress)

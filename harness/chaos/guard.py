@@ -32,6 +32,7 @@ from harness.history.live import LiveSender
 from harness.history.writer import HistoryWriter
 
 LOOK_S = 0.25
+TRY_AGAIN_S = 20.0
 
 
 class GuardProcess:
@@ -44,11 +45,12 @@ class GuardProcess:
         self._alive = Alive(self._folder, GUARD)
         self._history = HistoryWriter(run / "history", _writer(run / "history"), live)
         self._told = False
-        self._given_up: set[Path] = set()
+        self._tried: dict[Path, float] = {}
+        """When the journals of processes in trouble were tried."""
         target = thaw(msgspec.Raw((self._folder / TARGET_FILE).read_bytes()))
         faults_outside(target.faults)  # a guard that could not undo them must not arm
         cluster = connect(target)
-        cluster.be_brisk()
+        cluster.be_brisk(self._alive.beat)
         self._site = Site(cluster, target, progress=self._alive.beat)
 
     def watch(self, ward: int) -> Exit:
@@ -85,18 +87,23 @@ class GuardProcess:
 
     def _undo_orphans(self) -> None:
         """Undo what a chaos process left when it died or hangs, while the guard's ward (the conductor) lives on."""
+        orphans: dict[str, Journal] = {}
         for journal in self._journals():
             contents = journal.read()
-            if contents.header is None or not contents.open_entries or journal.path in self._given_up:
+            if contents.header is None or not contents.open_entries:
+                continue
+            if time.monotonic() < self._tried.get(journal.path, 0.0) + TRY_AGAIN_S:
                 continue
             sign = sign_of(self._folder, contents.header.writer)
             trouble = sign.trouble if sign is not None else ""
             if not trouble and is_dead_here(contents.header.injector):
                 trouble = f"{contents.header.writer} died"
             if trouble:
-                endings = self._undo(trouble, None, [journal])
-                if not all(ending.verified for ending in endings):
-                    self._given_up.add(journal.path)  # tried once; the end of the ward is another try
+                orphans[trouble] = journal
+        if orphans:
+            self._undo("; ".join(orphans), None, list(orphans.values()))
+            for journal in orphans.values():
+                self._tried[journal.path] = time.monotonic()
 
     def _undo_expired(self) -> None:
         now_ns = time.monotonic_ns()

@@ -2,7 +2,7 @@
 
 Injectors, guard and `harness undo` append; everybody reads. A line is complete or it does not count: a torn tail (a crash
 while writing) is cut by the reader and closed off by the next writer. It holds data only, never code: what undoes an entry is
-today's fault module. It refuses to take an entry after somebody else has claimed the journal.
+today's fault module. Whoever injects asks it first whether somebody else has claimed the journal.
 """
 
 import fcntl

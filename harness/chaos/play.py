@@ -19,15 +19,26 @@ import msgspec
 from harness.chaos.alive import Alive
 from harness.chaos.announce import announce
 from harness.chaos.copies import is_written, write_copy
-from harness.chaos.faults import BLINDING_FAULTS, Case, Fault
+from harness.chaos.faults import Case, Fault
 from harness.chaos.faults.fault import refuse_losses
 from harness.chaos.journal import Entry, Header, Journal, Opened, Progress
 from harness.chaos.registry import forget_if_closed
 from harness.chaos.replay import Ending, refuse_if_broken, replay
+from harness.chaos.standing import api_is_away
 from harness.chaos.world import Site
 from harness.clock import Instant, SystemClock, nanoseconds, seconds
 from harness.cluster import Lease, halt_line
-from harness.errors import Exit, HarnessError, InjectionFailed, Stopped, TargetError, Unreachable, gravest
+from harness.errors import (
+    Exit,
+    HarnessError,
+    InjectionFailed,
+    RecordUnusable,
+    StillBroken,
+    Stopped,
+    TargetError,
+    Unreachable,
+    gravest,
+)
 from harness.history.events import FaultChanged, FaultStep, Note
 from harness.history.writer import HistoryWriter
 from harness.target import Target
@@ -102,13 +113,13 @@ class Play:
     def begin(self, fault: Fault[Any, Any], arguments: Any, hold_s: float) -> Held:
         """Inject a fault and wait until its effect is seen; raise, with everything undone, if that fails."""
         try:
-            held = self._begin(fault, arguments, self.hold_s if self.hold_s is not None else hold_s)
-        except HarnessError as error:
-            self.failures.append(error)
-            self.note("error", f"{fault.kind}: {error}")
+            return self._begin(fault, arguments, self.hold_s if self.hold_s is not None else hold_s)
+        except BaseException as error:
+            if isinstance(error, HarnessError):
+                self.failures.append(error)
             self.undo()
+            self.note("error", f"{fault.kind}: {error}")
             raise
-        return held
 
     def _begin(self, fault: Fault[Any, Any], arguments: Any, hold_s: float) -> Held:
         max_hold_s = self._allowed(fault, hold_s)
@@ -320,11 +331,7 @@ class Play:
 
     def _api_is_away(self) -> bool:
         """Say whether a fault of this run, of whichever experiment, has taken the API server away."""
-        for path in self.journal.path.parent.glob("*.jsonl"):
-            for progress in Journal(path).read().open_entries:
-                if "undone" not in progress.steps and progress.entry.fault in BLINDING_FAULTS:
-                    return True
-        return False
+        return api_is_away(self.journal.path.parent.parent)
 
     # --- out --------------------------------------------------------------------------------------
 
@@ -344,6 +351,8 @@ class Play:
         """Undo what is left, close the record, and return the exit code this play deserves."""
         if self.journal.read().open_entries:
             self.undo()
+        if not self.journal.read().open_entries:  # what could not be undone at first is by now
+            self.failures = [failure for failure in self.failures if not isinstance(failure, StillBroken)]
         forget_if_closed(self.journal)
         self.history.close()
         if self.alive is not None:
@@ -394,8 +403,11 @@ class Play:
         )
 
     def note(self, level: str, text: str) -> None:
-        """Record a note."""
-        self.history.event(Note(at_ns=self.clock.now(), level=level, text=text))
+        """Record a note; one that cannot be written (a full disk) is a failure, and stops nothing else."""
+        try:
+            self.history.event(Note(at_ns=self.clock.now(), level=level, text=text))
+        except RecordUnusable as error:
+            self.failures.append(error)
 
     def _fail(self, error: HarnessError, what: str) -> None:
         self.failures.append(error)

@@ -93,11 +93,13 @@ class Cluster:
         self.harness_namespace = kubernetes.harness_namespace
         self.timeout_s = READ_TIMEOUT_S
         self.connect_timeout_s = CONNECT_TIMEOUT_S
+        self._progress: Callable[[], object] = lambda: None
 
-    def be_brisk(self) -> None:
-        """Wait less for each answer from here on: for processes whose silence is taken for death."""
+    def be_brisk(self, progress: Callable[[], object] = lambda: None) -> None:
+        """Wait less for each answer from here on, and call `progress` before each request: for processes whose silence is death."""
         self.timeout_s = BRISK_TIMEOUT_S
         self.connect_timeout_s = BRISK_CONNECT_S
+        self._progress = progress
 
     def seen_as(self, kubernetes: Place) -> "Cluster":
         """Return the same connection with a target's names for things."""
@@ -379,6 +381,7 @@ class Cluster:
         content_type: str = "application/json",
     ) -> bytes:
         what = f"{method} {path}"
+        self._progress()
         with ours(what):
             response = self.open(method, path, query or {}, body, content_type, self.timeout_s)
             try:

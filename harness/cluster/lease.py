@@ -7,11 +7,14 @@ ends the run that holds it: by the annotation `focus-harness/halt`, or by deleti
 """
 
 import getpass
+import hashlib
 import os
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from harness.clock import boot_seconds
@@ -33,14 +36,27 @@ _FORMAT = "%Y-%m-%dT%H:%M:%S.%fZ"
 
 def holder_of_this_process() -> str:
     """Return `host/pid/start`: a name that tells whether its process still lives, if it was one of this host."""
-    return f"{socket.gethostname()}/{os.getpid()}/{_process_start(os.getpid())}"
+    return f"{_host()}/{os.getpid()}/{_process_start(os.getpid())}"
+
+
+@lru_cache(maxsize=1)
+def _host() -> str:
+    """Return a name of this machine, as booted now and as far as its processes see each other: clones share a hostname."""
+    told = []
+    try:
+        told.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii"))
+        told.append(str(Path("/proc/self/ns/pid").readlink()))
+    except OSError:
+        pass  # not Linux: the hostname has to do
+    digest = hashlib.sha256("".join(told).encode()).hexdigest()[:8]
+    return f"{socket.gethostname()}-{digest}" if told else socket.gethostname()
 
 
 def is_dead_here(holder: str) -> bool:
     """Say whether `holder` (see `holder_of_this_process`) was a process of this host that is gone."""
     host, _, rest = holder.partition("/")
     pid, _, start = rest.partition("/")
-    if host != socket.gethostname() or not pid.isdigit():
+    if host != _host() or not pid.isdigit():
         return False
     return _process_start(int(pid)) != start
 
@@ -80,11 +96,12 @@ class Lease:
         *,
         ends: str = "",
         wait_s: float = 0.0,
+        pause: Callable[[float], object] = time.sleep,
     ) -> "Lease":
         """Take the lock; raise `TargetBusy` with holder and run if another live holder has it for longer than `wait_s`.
 
         Takes up to 6 s more where the last holder ended without releasing it on another host. `ends` is the planned end, for
-        people.
+        people; `pause` waits between two looks, and says True if it is time to give up (then `Stopped` is raised).
         """
         until = time.monotonic() + wait_s
         while True:
@@ -93,7 +110,8 @@ class Lease:
             except TargetBusy:
                 if time.monotonic() >= until:
                     raise
-            time.sleep(_POLL_S)
+            if pause(_POLL_S) is True:
+                raise Stopped("stopped while waiting for the lock; nothing was injected")
 
     @classmethod
     def _take_now(cls, cluster: "Cluster", run_id: str, holder: str, ends: str) -> "Lease":
@@ -114,8 +132,8 @@ class Lease:
                 else:
                     _refuse_if_alive(cluster, current, holder)
                     obj = _take(cluster, current, holder, annotations)
-            except Conflict:
-                continue  # another one was faster: look again, it is alive then
+            except (Conflict, Missing):
+                continue  # another one was faster, or somebody deleted it: look again
             return cls(cluster, holder, run_id, obj)
 
     @property
@@ -123,13 +141,13 @@ class Lease:
         """How long ago the lock was renewed for the last time, sleep of the machine included."""
         return boot_seconds() - self._renewed
 
-    def renew(self) -> None:
-        """Renew the lock; call at least every 2 s.
+    def renew(self, *, may_have_run_out: bool = False) -> None:
+        """Renew the lock; call at least every 2 s, or with `may_have_run_out` as long as nothing has been injected.
 
         Raises `TargetBusy` if it was lost to another holder, and `Stopped` if somebody has halted the run, or if it has run out:
         by then the reverter may have undone everything, so nothing may go on as if nothing had been.
         """
-        if self.unrenewed_s > DURATION_S:
+        if self.unrenewed_s > DURATION_S and not may_have_run_out:
             raise Stopped(
                 f"the lock ran out: not renewed for {self.unrenewed_s:.0f} s (this process stood still, or was cut off from the "
                 "API server); nothing more is injected"
@@ -148,7 +166,7 @@ class Lease:
             if found["spec"].get("holderIdentity") != self.holder:
                 raise TargetBusy(f"the lock was lost to {_who(found)}; nothing more is injected") from None
             self._obj = found  # touched by a person (an annotation), still ours
-            self.renew()
+            self.renew(may_have_run_out=may_have_run_out)
         self._renewed = boot_seconds()
         halted = annotations_of(self._obj).get(HALT_ANNOTATION)
         if halted is not None:

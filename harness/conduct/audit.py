@@ -1,4 +1,4 @@
-"""Look, after the load has stopped, for what it left behind: Jobs, Services and pods of windows, and hogs.
+"""Look, after the load has stopped, for what it left behind: Jobs, Services and pods of windows, and of faults.
 
 Waits until everything made during the run is gone or the campaign's `drain` is over; what is left then is named in the
 record. What was there before the run is foreign and not counted as ours.
@@ -9,13 +9,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from harness.chaos import ENTRY_LABEL
 from harness.cluster import Cluster, labels_of, name_of
 from harness.conduct.stop import Stop
 from harness.errors import TargetError
 from harness.history.events import LeftoverSeen
 
 WINDOW_OBJECT = re.compile(r"(?:grpc-job|cleanup-job|grpc-service)-(\d+-\d+)(?:-\w+)?")
-HOG_LABEL = "focus-harness/fault"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -29,14 +29,15 @@ class Leftover:
 
 
 def window_objects(cluster: Cluster) -> frozenset[Leftover]:
-    """Return every object of a window, and every object that a fault of ours made, as the cluster has them now."""
+    """Return every object of a window, and everything that carries a fault's mark, as the cluster has them now."""
     found: set[Leftover] = set()
-    for kind, objects in (("Job", cluster.jobs()), ("Service", cluster.services()), ("Pod", cluster.pods())):
+    pods = [*cluster.pods(), *cluster.pods(ENTRY_LABEL, cluster.harness_namespace)]
+    for kind, objects in (("Job", cluster.jobs()), ("Service", cluster.services()), ("Pod", pods)):
         for obj in objects:
             match = WINDOW_OBJECT.fullmatch(name_of(obj))
             if match:
                 found.add(Leftover(kind, name_of(obj), match[1]))
-            elif HOG_LABEL in labels_of(obj):
+            elif ENTRY_LABEL in labels_of(obj):
                 found.add(Leftover(kind, name_of(obj), ""))
     return frozenset(found)
 

@@ -39,9 +39,13 @@ class RunFolder:
         return self.path / "verdict.json"
 
 
-def make_run_folder(reports: Path, name: str, out: Path | None = None) -> RunFolder:
+def new_run_id(name: str) -> str:
+    """Return an id that no other run has; they sort by time."""
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{name}-{secrets.token_hex(2)}"
+
+
+def make_run_folder(reports: Path, run_id: str, out: Path | None = None) -> RunFolder:
     """Make the folder of a new run under `reports` (or exactly `out`), and point `reports/latest` at it."""
-    run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{name}-{secrets.token_hex(2)}"
     path = (out or reports / run_id).resolve()
     if out is not None and path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise InputError(f"--out {out}: is not an empty folder; name a new one")

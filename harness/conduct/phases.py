@@ -7,7 +7,6 @@ was verified, however long that takes: what clients see then must not count as r
 from dataclasses import dataclass, field
 
 from harness.campaign import Moment, Plan
-from harness.chaos import BLINDING_FAULTS
 from harness.clock import SECOND_NS, Clock
 from harness.history.events import FaultChanged, FaultStep, Phase, PhaseChanged
 from harness.history.writer import HistoryWriter
@@ -23,22 +22,12 @@ class FaultBoard:
 
     steps: dict[str, dict[str, FaultStep]] = field(default_factory=dict)
     owner: dict[str, str] = field(default_factory=dict)
-    blinding: set[str] = field(default_factory=set)
-    """Entries that have taken the API server away and are not undone yet."""
     ended: set[str] = field(default_factory=set)
     """Chaos processes that have ended: nothing more will be heard of them."""
 
     def absorb(self, event: FaultChanged, writer: str) -> None:
         """Take note of one step of one entry."""
         self.steps.setdefault(self.owner.setdefault(event.entry, writer), {})[event.entry] = event.step
-        if event.fault in BLINDING_FAULTS:
-            over = event.step in {FaultStep.VERIFIED, FaultStep.FAILED}
-            (self.blinding.discard if over else self.blinding.add)(event.entry)
-
-    @property
-    def api_away(self) -> bool:
-        """Whether the API server is away because a fault of this run has taken it."""
-        return bool(self.blinding)
 
     def injected(self, writer: str) -> bool:
         """Whether every entry opened so far is in, and there is one."""

@@ -23,7 +23,7 @@ from harness.conduct.conditions import ENDED, StopConditions
 from harness.conduct.ears import Ears
 from harness.conduct.ending import judge_folder, told, write_results
 from harness.conduct.facts import run_facts, wall_time
-from harness.conduct.folder import RunFolder, make_run_folder, shown
+from harness.conduct.folder import RunFolder, make_run_folder, new_run_id, shown
 from harness.conduct.orders import Order, Prepared, prepare
 from harness.conduct.phases import FaultBoard
 from harness.conduct.stage import Stage
@@ -52,34 +52,49 @@ from harness.target import Target
 def play(order: Order) -> int:
     """Play a campaign and judge it; return the exit code. Raises `HarnessError` if it cannot begin."""
     prepared = prepare(order)
-    with Stop() as stop:
+    run_id = new_run_id(prepared.plan.campaign.name)
+    with Stop() as stop, ExitStack() as locks:
         _knock(prepared.target)
         cluster = connect(prepared.target) if prepared.target.kubernetes != "none" else None
-        if cluster is not None:
-            chaos.preflight(prepared.target, cluster, tuple(prepared.experiments.values()))
-            for moment in prepared.plan.moments:
-                chaos.rehearse(
-                    prepared.target, cluster, prepared.experiments[moment.experiment], dict(moment.settings)
-                )
-        reverter = _look_inside(prepared, cluster)
-        folder = make_run_folder(order.reports, prepared.plan.campaign.name, order.out)
+        lease: Lease | None = None
+        if cluster is not None and order.wait_lock_s:  # then everything is looked at when it is our turn
+            lease = locks.enter_context(_locked(cluster, run_id, prepared, stop))
+        reverter = _look_before(prepared, cluster, lease)
+        folder = make_run_folder(order.reports, run_id, order.out)
         click.echo(f"record: {shown(folder.path)}")
         run = msgspec.structs.replace(run_facts(prepared, folder, cluster), reverter=reverter)
         for text in (*run.fighters, *run.unverified):
             click.echo(f"beware: {text}", err=True)
         write_run(folder.path, run)
         try:
-            endings = _perform(prepared, cluster, folder, run, stop)
+            if cluster is not None and lease is None:
+                lease = locks.enter_context(_locked(cluster, run_id, prepared, stop))
+            elif lease is not None:
+                lease.renew(may_have_run_out=True)
+            endings = _perform(prepared, cluster, lease, folder, run, stop)
         finally:
             shutil.rmtree(folder.live_socket.parent, ignore_errors=True)
+        locks.close()
         return _judge(folder, run, endings)
 
 
-def _look_inside(prepared: Prepared, cluster: Cluster | None) -> str:
-    """Return the version of the reverter that answers; empty where none is needed or somebody does without."""
-    if cluster is None or not prepared.plan.moments or prepared.order.guard_only:
+def _look_before(prepared: Prepared, cluster: Cluster | None, lease: Lease | None) -> str:
+    """Look before anything moves: rights, leftovers, limits, the reverter, whose version is returned; empty where none is needed."""
+    if cluster is None:
         return ""
-    return chaos.require_reverter(prepared.target, cluster)
+
+    def keep() -> None:
+        if lease is not None:
+            lease.renew(may_have_run_out=True)
+
+    chaos.preflight(prepared.target, cluster, tuple(prepared.experiments.values()))
+    for moment in prepared.plan.moments:
+        keep()
+        settings = dict(moment.settings)
+        chaos.rehearse(prepared.target, cluster, prepared.experiments[moment.experiment], settings)
+    if not prepared.plan.moments or prepared.order.guard_only:
+        return ""
+    return chaos.require_reverter(prepared.target, cluster, keep)
 
 
 def _knock(target: Target) -> None:
@@ -98,13 +113,17 @@ def _knock(target: Target) -> None:
 
 
 def _perform(
-    prepared: Prepared, cluster: Cluster | None, folder: RunFolder, run: RunInfo, stop: Stop
+    prepared: Prepared,
+    cluster: Cluster | None,
+    lease: Lease | None,
+    folder: RunFolder,
+    run: RunInfo,
+    stop: Stop,
 ) -> dict[Exit, str]:
     """Play it; return the endings that the record alone does not tell, each with its reason."""
     endings: dict[Exit, str] = {}
     before = window_objects(cluster) if cluster is not None else frozenset()
     with ExitStack() as stack:
-        lease = stack.enter_context(_locked(cluster, run, prepared)) if cluster is not None else None
         clock = SystemClock.start()
         state, board = LiveState(run), FaultBoard()
         conditions = StopConditions(prepared.plan.campaign.stop_when, clock, stop)
@@ -137,7 +156,9 @@ def _perform(
             conditions.end()
             endings |= conditions.endings | stage.strike()
         if cluster is not None:
-            _audit(cluster, before, prepared, folder, writer, clock, stop, stage.renew)
+            brisk = cluster.seen_as(cluster.kubernetes)
+            brisk.be_brisk()
+            _audit(brisk, before, prepared, folder, writer, clock, stop, stage.renew)
         if ears.failure is not None:
             writer.event(
                 Note(at_ns=clock.now(), level="warning", text=f"the live view failed: {ears.failure!r}")
@@ -150,16 +171,17 @@ def _perform(
 
 
 @contextmanager
-def _locked(cluster: Cluster, run: RunInfo, prepared: Prepared) -> Iterator[Lease]:
+def _locked(cluster: Cluster, run_id: str, prepared: Prepared, stop: Stop) -> Iterator[Lease]:
     """Hold the target's lock; a lock that cannot be given back lapses by itself and costs the run nothing."""
     ends = datetime.now(UTC) + timedelta(seconds=prepared.plan.longest_s + prepared.order.wait_lock_s)
     brisk = cluster.seen_as(cluster.kubernetes)
     brisk.be_brisk()  # a conductor that waits long for an answer is silent, and silence is taken for death
     lease = Lease.acquire(
         brisk,
-        run.run_id,
+        run_id,
         ends=ends.isoformat(timespec="seconds"),
         wait_s=prepared.order.wait_lock_s,
+        pause=stop.wait,
     )
     try:
         yield lease

@@ -20,7 +20,7 @@ from harness.conduct.folder import RunFolder
 from harness.conduct.orders import Prepared
 from harness.conduct.phases import FaultBoard, Phases, chaos_writer
 from harness.conduct.stop import Stop
-from harness.errors import Exit, HarnessError, StillBroken, Unreachable
+from harness.errors import Exit, HarnessError, RecordUnusable, StillBroken, Unreachable
 from harness.history.events import Note
 from harness.history.writer import HistoryWriter
 from harness.load.plan import write_plan
@@ -92,6 +92,7 @@ class Stage:
             self._progress()
             while (
                 waiting
+                and not self._stop.asked
                 and waiting[0][0] - nanoseconds(CHAOS_LEAD_S) <= self._clock.now()
                 and self._conditions.go()
             ):
@@ -114,7 +115,10 @@ class Stage:
 
     def strike(self) -> dict[Exit, str]:
         """Undo what is in, end the load, look for open undo entries; return the endings found on the way."""
-        self._phases.drain()
+        try:
+            self._phases.drain()
+        except RecordUnusable as error:  # a full disk: the faults come first
+            self._endings[error.code] = str(error)
         if self._load is not None:
             self._load.end_later()
         self._await([*self._chaos.values()], UNDO_BOUND_S)
@@ -160,8 +164,12 @@ class Stage:
         if self._guard is not None and (trouble := self._guard.trouble):
             self._replace_guard(trouble)
         self.renew()
-        for child, code in self._children.note_ended():
-            self._ended(child, code)
+        try:
+            for child, code in self._children.note_ended():
+                self._ended(child, code)
+        except RecordUnusable as error:
+            self._endings[error.code] = str(error)
+            self._stop.ask(str(error))
 
     def _replace_guard(self, trouble: str) -> None:
         """End the run, and put another guard in the place of one that died or hangs: it undoes what others left."""
@@ -187,7 +195,7 @@ class Stage:
         try:
             self._lease.renew()
         except Unreachable:
-            if self._board.api_away:
+            if chaos.api_is_away(self._folder.path):
                 self._lease.wait_for_api()
         except HarnessError as error:
             if error.code in {Exit.BUSY, Exit.STOPPED} and not self._stop.asked:
@@ -236,6 +244,14 @@ class Stage:
 
     def _look_for_open_entries(self) -> None:
         """Release the guard, which looks once more and undoes what is open; what it cannot undo is said."""
+        if not self._prepared.plan.moments:
+            return
+        if self._guard is None and chaos.open_entries(self._folder.path):
+            try:  # it was lost and could not be replaced: once more
+                self._guard = self._new_guard()
+            except HarnessError as error:
+                self._still_broken(str(error))
+                return
         if self._guard is None:
             return
         self._guard.let_go()
@@ -248,13 +264,21 @@ class Stage:
             code = self._guard.release() if self._guard is not None else Exit.BROKEN
         self._guard = None
         if code != Exit.OK:
-            error = StillBroken(f"a fault may still be in; run: harness undo {self._folder.path}")
-            self._endings[error.code] = str(error)
-            self._note("error", str(error))
+            self._still_broken(f"the guard ended with {code}")
+        elif not chaos.open_entries(self._folder.path):
+            self._endings.pop(Exit.BROKEN, None)  # what a chaos process could not undo in time, the guard has
+
+    def _still_broken(self, why: str) -> None:
+        error = StillBroken(f"a fault may still be in ({why}); run: harness undo {self._folder.path}")
+        self._endings[error.code] = str(error)
+        self._note("error", str(error))
 
     def close(self) -> None:
         """End the sign of life: nobody is waited for any more."""
         self._alive.close()
 
     def _note(self, level: str, text: str) -> None:
-        self._writer.event(Note(at_ns=self._clock.now(), level=level, text=text))
+        try:
+            self._writer.event(Note(at_ns=self._clock.now(), level=level, text=text))
+        except RecordUnusable as error:
+            self._endings[error.code] = str(error)

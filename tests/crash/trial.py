@@ -94,7 +94,7 @@ def attacks(faults: list[str], count: int, seed: int) -> list[Attack]:
     chance = random.Random(seed)
     blows = [(way, (one,)) for way in WAYS for one in PROCESSES]
     blows += [(way, (a, b)) for way in WAYS for a in PROCESSES for b in PROCESSES if a < b]
-    blows += [("kill", PROCESSES), (CI, ())]
+    blows += [*((way, PROCESSES) for way in WAYS), (CI, ())]
     grid = [(fault, way, victims) for way, victims in blows for fault in faults]
     chance.shuffle(grid)
     chosen = [grid[number % len(grid)] for number in range(count)]
@@ -146,6 +146,10 @@ class Trial:
         finally:
             self._release()
             problems += self._end(process)
+        undone = self._undone()
+        if self._attack.fault in BLINDING_FAULTS:  # somebody has to have called for it within the bound, too
+            called_at = healed_at if undone is None else undone["at_ns"] / 1e9
+            base = min(base, healed_at - max(0.0, called_at - blow_at))
         healed = not problems and healed_at - base <= HEALED_WITHIN_S
         outcome = Outcome(
             self._attack,
@@ -153,7 +157,7 @@ class Trial:
             round(max(0.0, healed_at - base), 2),
             round(max(0.0, ready_at - base), 2),
             self._who(),
-            None if (undone := self._undone()) is None else round(undone["at_ns"] / 1e9 - blow_at, 3),
+            None if undone is None else round(undone["at_ns"] / 1e9 - blow_at, 3),
             self._attack.is_covered,
             problems,
         )

@@ -25,9 +25,7 @@ class KillStreams(Alteration[KillStreamsArguments]):
 
     kind: ClassVar[str] = "kill-streams"
     title: ClassVar[str] = "deletes a `share` of the running stream pods with grace 0, once"
-    undo_text: ClassVar[str] = (
-        "nothing comes back: windows have a backoffLimit of 0; their Jobs are looked at until they have ended"
-    )
+    undo_text: ClassVar[str] = "nothing comes back: windows have a backoffLimit of 0"
     blast_radius: ClassVar[str] = "`limits.max_pods`; own and foreign windows alike"
     losses: ClassVar[tuple[Loss, ...]] = (
         Loss("streams", "the windows whose pods are killed, whoever opened them"),

@@ -12,7 +12,7 @@ import pytest
 from harness.clock import SystemClock
 from harness.conduct.children import Children
 from harness.conduct.experiments import find_experiments
-from harness.conduct.folder import find_run, make_run_folder
+from harness.conduct.folder import find_run, make_run_folder, new_run_id
 from harness.conduct.stop import Stop
 from harness.errors import InputError
 from harness.history.events import ProcessEnded, ProcessStarted
@@ -21,7 +21,8 @@ from harness.history.writer import HistoryWriter
 
 
 def test_every_run_gets_a_folder_of_its_own_and_latest_points_at_the_newest(tmp_path: Path) -> None:
-    first, second = make_run_folder(tmp_path, "tour"), make_run_folder(tmp_path, "tour")
+    first = make_run_folder(tmp_path, new_run_id("tour"))
+    second = make_run_folder(tmp_path, new_run_id("tour"))
     assert first.path != second.path
     assert (tmp_path / "latest").resolve() == second.path
 
