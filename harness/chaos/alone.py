@@ -11,6 +11,7 @@ import platform
 import signal
 import sys
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,7 @@ def play_alone() -> Play:
     now = datetime.now(UTC)
     run_id = f"chaos-{now:%Y%m%d-%H%M%S}-{os.getpid()}"
     lease = Lease.acquire(cluster, run_id)
+    keep = partial(lease.renew, may_have_run_out=True)  # until the first fault nothing hangs on it
     try:
         run = Path("reports") / run_id
         history = HistoryWriter(run / "history", WRITER)
@@ -56,7 +58,7 @@ def play_alone() -> Play:
         register(journal)
         alive = Alive(undo_folder(run), WRITER)
         cluster.be_brisk(alive.show)
-        guard = Guard.start(run, target, clock, ward=WRITER, progress=lease.renew)
+        guard = Guard.start(run, target, clock, ward=WRITER, progress=keep)
         alive.beat()
     except BaseException:
         lease.release()
@@ -67,8 +69,9 @@ def play_alone() -> Play:
     def before_first(fault: Fault[Any, Any]) -> None:
         preflight_faults(target, cluster, [fault.kind])
         if not guard_only:
-            require_reverter(target, cluster, lease.renew)
-            alive.beat()
+            require_reverter(target, cluster, keep)
+        keep()
+        alive.beat()
 
     play = Play(
         site=site,

@@ -8,7 +8,7 @@ from plays import MakePlay, arguments
 
 from harness.chaos.faults import FAULTS, fault_named
 from harness.chaos.faults.handmade import SPARE_S, HandFault
-from harness.errors import Exit, TargetError, Unreachable
+from harness.errors import Exit, InjectionFailed, TargetError, Unreachable
 from harness.target.model import Hands
 
 BY_HAND = [fault for fault in FAULTS if isinstance(fault, HandFault)]
@@ -120,3 +120,17 @@ def test_an_api_delay_that_is_none_is_refused(make_play: MakePlay, tmp_path: Pat
 def test_hands_say_which_words_are_filled_in() -> None:
     with pytest.raises(ValueError, match=r"only \{verb\}, \{amount\}, \{after_s\} are filled in"):
         Hands.model_validate({"api_timer": "later {node}"})
+
+
+def test_two_faults_on_one_nodes_network_cannot_overlap(make_play: MakePlay, tmp_path: Path) -> None:
+    """One `clear` would end both, and the first to be undone would end the other unseen."""
+    world = small_cluster()
+    first = make_play(tmp_path / "a", world)
+    first.begin(fault_named("slow-network"), arguments("slow-network", nodes="worker-1"), 30)
+    second = make_play(tmp_path / "b", world)
+    with pytest.raises(
+        InjectionFailed, match=r"slow-network has the network of worker-1 .* cannot overlap on a node"
+    ):
+        second.begin(fault_named("drop-network"), arguments("drop-network", nodes="all"), 30)
+    second.begin(fault_named("drop-network"), arguments("drop-network", nodes="worker-2"), 30)
+    assert [ending.verified for ending in (*second.undo(), *first.undo())] == [True, True]
