@@ -44,7 +44,7 @@ def test_nothing_is_written_to_a_cluster_that_no_target_names(here: World) -> No
 
 FORGETFUL = '''
 from harness.chaos.faults.cordon_worker import CordonWorker
-from harness.chaos.faults.fault import unmark
+from harness.chaos.faults.fault import take_back
 
 
 class Careful(CordonWorker):
@@ -58,7 +58,7 @@ class Forgetful(CordonWorker):
 
     def undo(self, site, case):
         for change in case.before.changes:
-            unmark(site, case, change.ref, {})
+            take_back(site, case, change.ref, lambda _found: {})
 '''
 
 

@@ -8,7 +8,7 @@ import msgspec
 from harness.chaos.faults.alteration import Altered, Creation
 from harness.chaos.faults.cordon_worker import CordonArguments, CordonWorker
 from harness.chaos.faults.drop_network import DropNetwork
-from harness.chaos.faults.fault import Case, Reading, Signature, unmark
+from harness.chaos.faults.fault import Case, Reading, Signature, take_back
 from harness.chaos.faults.handmade import Reached
 from harness.chaos.world import Site
 from harness.cluster import Right
@@ -109,7 +109,7 @@ class Unmarked(CordonWorker):
 
     def undo(self, site: Site, case: Cordoning) -> None:
         for altered in case.before.changes:
-            unmark(site, case, altered.ref, altered.back)
+            site.world.patch("nodes", altered.ref.name, altered.back)
 
 
 class OutOfReach(CordonWorker):
@@ -145,7 +145,7 @@ class Forgetful(CordonWorker):
 
     def undo(self, site: Site, case: Cordoning) -> None:
         for altered in case.before.changes:
-            unmark(site, case, altered.ref, {})
+            take_back(site, case, altered.ref, lambda _found: {})
 
 
 class OnlyOnce(CordonWorker):
