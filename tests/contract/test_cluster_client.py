@@ -1,5 +1,6 @@
 """The cluster client against a real API server process: who is let in, what is refused, who may go on."""
 
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -8,7 +9,18 @@ from pathlib import Path
 import pytest
 import yaml
 
-from harness.cluster import Cluster, Conflict, Lease, Right, connect, missing_rights, name_of, version_of
+from harness.cluster import (
+    Cluster,
+    Conflict,
+    Lease,
+    Right,
+    connect,
+    holder_of_this_process,
+    is_dead_here,
+    missing_rights,
+    name_of,
+    version_of,
+)
 from harness.cluster.client import PAGE
 from harness.cluster.kinds import KINDS, Object
 from harness.cluster.watch import Change
@@ -195,9 +207,16 @@ def test_the_lock_is_held_once_and_says_by_whom(cluster: Cluster) -> None:
         second.renew()
 
 
-def test_a_lock_of_a_dead_process_of_this_host_is_taken_over(cluster: Cluster) -> None:
-    import socket
+def test_a_machine_that_shares_our_hostname_is_another_one(cluster: Cluster) -> None:
+    """Clones of one image: that their process ids are unknown here says nothing."""
+    assert not is_dead_here(f"{socket.gethostname()}/999999999/1")
+    here = holder_of_this_process().partition("/")[0]
+    assert is_dead_here(f"{here}/999999999/1")
+    assert not is_dead_here(holder_of_this_process())
 
-    Lease.acquire(cluster, "run-1", holder=f"{socket.gethostname()}/999999999/1")
+
+def test_a_lock_of_a_dead_process_of_this_host_is_taken_over(cluster: Cluster) -> None:
+    here = holder_of_this_process().partition("/")[0]
+    Lease.acquire(cluster, "run-1", holder=f"{here}/999999999/1")
     with Lease.acquire(cluster, "run-2") as lease:
         assert lease.run_id == "run-2"
