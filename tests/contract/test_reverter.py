@@ -1,5 +1,6 @@
 """The reverter as a process of its own on a real API server: it undoes what nobody else is left to undo, and leaves the living alone."""
 
+import json
 import subprocess
 import sys
 import threading
@@ -198,3 +199,36 @@ def test_a_holder_whose_clock_is_wrong_is_alive_as_long_as_it_renews(plane: Lone
         thread.join()
     Lease.acquire(plane.cluster, "run-9").release()  # seen not to change: now it is dead
     held.release()
+
+
+def test_an_entry_nobody_can_read_does_not_keep_the_others_in(
+    plane: LonePlane, reverter: Reverter, play: Play
+) -> None:
+    """Of another version, or of a fault this image does not have."""
+    await_answer(plane.cluster)
+    cordon(play)
+    (entry,) = plane.cluster.objects("configmaps", "focus-harness", "focus-harness/entry")
+    for number, change in enumerate(({"fault": "set-on-fire"}, {"before": {"no": "such thing"}})):
+        spoilt = {**json.loads(entry["data"]["entry"]), **change, "id": f"spoilt-{number}"}
+        labels = {**entry["metadata"]["labels"], "focus-harness/entry": f"spoilt-{number}"}
+        body = {
+            "metadata": {"name": f"undo-spoilt-{number}", "labels": labels},
+            "data": {**entry["data"], "entry": json.dumps(spoilt)},
+        }
+        plane.cluster.create("configmaps", body, "focus-harness")
+    try:
+        until_uncordoned(plane, 20)
+        assert "spoilt-0 cannot be read: fault 'set-on-fire' is not known here" in reverter.said()
+        assert await_answer(plane.cluster), "and it still answers"
+    finally:
+        for number in range(2):
+            plane.cluster.delete("configmaps", f"undo-spoilt-{number}", "focus-harness")
+    play.undo()
+
+
+def test_a_reverter_of_another_version_is_refused(
+    plane: LonePlane, reverter: Reverter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.chaos.deployment.__version__", "99.0")
+    with pytest.raises(TargetError, match=r"of version .*, this harness of 99\.0.*harness reverter install"):
+        await_answer(plane.cluster)
