@@ -5,6 +5,7 @@ expression. docs/campaigns.md explains every key to people. An address may name 
 both are best written as `${NAME}`, which the environment fills here and nowhere else in a campaign.
 """
 
+from abc import ABC, abstractmethod
 from typing import Annotated, Literal
 from urllib.parse import SplitResult, urlsplit
 
@@ -59,7 +60,7 @@ class MeasureCondition(Limited):
         return f"{self.measure} of {self.of}" if self.of else self.measure
 
 
-class Asked(Condition):
+class Asked(Condition, ABC):
     """A condition whose answer somebody else gives, over HTTP."""
 
     ca_file: str | None = None
@@ -67,9 +68,9 @@ class Asked(Condition):
     headers: dict[str, SecretStr] = Field(default_factory=dict)
 
     @property
+    @abstractmethod
     def address(self) -> str:
         """The address that is asked."""
-        raise NotImplementedError
 
     @property
     def shown(self) -> str:

@@ -4,7 +4,9 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,14 @@ from harness.errors import InputError
 from harness.history.events import ProcessEnded, ProcessStarted
 from harness.history.reader import read_history
 from harness.history.writer import HistoryWriter
+
+
+@pytest.fixture(autouse=True)
+def sockets_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Who plays a run removes the folder of its socket; these only make it. `tmp_path` is made before, elsewhere."""
+    with tempfile.TemporaryDirectory() as folder:
+        monkeypatch.setattr(tempfile, "tempdir", folder)
+        yield
 
 
 def test_every_run_gets_a_folder_of_its_own_and_latest_points_at_the_newest(tmp_path: Path) -> None:

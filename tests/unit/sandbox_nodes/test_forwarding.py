@@ -153,25 +153,34 @@ def test_a_connection_stays_with_its_backend_and_breaks_with_it(loop: Callable) 
     play(main, loop)
 
 
+class Source:
+    """A backend that sends as fast as it may."""
+
+    def __init__(self) -> None:
+        self.poured = 0
+
+    async def __call__(self, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            writer.write(bytes(65536))
+            await writer.drain()
+            self.poured += 65536
+
+    async def stuck_at(self) -> int:
+        """Return how much it had sent when nothing moved any more."""
+        before = -1
+        while before != self.poured:
+            before = self.poured
+            await asyncio.sleep(0.2)
+        return before
+
+
 @LOOPS
 def test_a_reader_that_stops_stops_its_sender(loop: Callable) -> None:
     async def main() -> None:
-        poured = 0
-
-        async def pours(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            nonlocal poured
-            while True:
-                writer.write(bytes(65536))
-                await writer.drain()
-                poured += 65536
-
-        async with Stage(pours) as stage:
+        source = Source()
+        async with Stage(source) as stage:
             with socket.create_connection((stage.forwarder.host, stage.forwarder.port)):
-                before = -1
-                while before != poured:  # until nothing moves for a while
-                    before = poured
-                    await asyncio.sleep(0.2)
-                assert 0 < poured < 64 << 20
+                assert 0 < await source.stuck_at() < 64 << 20
 
     play(main, loop)
 
@@ -304,27 +313,16 @@ def test_the_end_and_the_loss_of_a_connection_do_not_get_through_while_packets_a
 @LOOPS
 def test_a_sender_has_to_wait_when_nothing_it_sends_gets_through(loop: Callable) -> None:
     async def main() -> None:
-        poured = 0
-
-        async def pours(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            nonlocal poured
-            while True:
-                writer.write(bytes(65536))
-                await writer.drain()
-                poured += 65536
-
-        async with Stage(pours) as stage:
+        source = Source()
+        async with Stage(source) as stage:
             reader, _ = await stage.connect()
             await asyncio.wait_for(reader.read(1), 10)
             stage.traffic.impair(Impairment(drops=True))
-            before = -1
-            while before != poured:
-                before = poured
-                await asyncio.sleep(0.2)
-            assert poured < 8 * LANE_BYTES
+            before = await source.stuck_at()
+            assert before < 8 * LANE_BYTES
             stage.traffic.impair(NONE)
             await asyncio.wait_for(reader.readexactly(8 * LANE_BYTES), 20)
-            assert poured > before
+            assert source.poured > before
 
     play(main, loop)
 
