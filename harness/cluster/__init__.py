@@ -18,7 +18,7 @@ from harness.cluster.lease import (
     operator,
     refuse_if_in_use,
 )
-from harness.cluster.rights import Right, missing_rights
+from harness.cluster.rights import Right, missing_rights, missing_rights_of, service_account
 from harness.cluster.watch import watch
 
 __all__ = [
@@ -42,9 +42,11 @@ __all__ = [
     "labels_of",
     "live_run",
     "missing_rights",
+    "missing_rights_of",
     "name_of",
     "operator",
     "refuse_if_in_use",
+    "service_account",
     "uid_of",
     "version_of",
     "watch",

@@ -74,6 +74,12 @@ KINDS: dict[str, Kind] = {
             "selfsubjectaccessreviews",
             namespaced=False,
         ),
+        Kind(
+            "SubjectAccessReview",
+            "/apis/authorization.k8s.io/v1",
+            "subjectaccessreviews",
+            namespaced=False,
+        ),
         Kind("SelfSubjectReview", "/apis/authentication.k8s.io/v1", "selfsubjectreviews", namespaced=False),
     )
 }

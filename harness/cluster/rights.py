@@ -1,6 +1,6 @@
-"""Ask the API server whether we may do what we are about to do (SelfSubjectAccessReview), before doing any of it.
+"""Ask the API server who may do what, before doing any of it: we ourselves, or a service account of the system under test.
 
-Called by preflight and the doctor. It changes nothing.
+Called by preflight, the doctor and the watcher of Focus Server's rights. It changes nothing.
 """
 
 from collections.abc import Iterable
@@ -28,11 +28,21 @@ class Right:
 
 
 def missing_rights(cluster: "Cluster", rights: Iterable[Right]) -> tuple[Right, ...]:
-    """Return those of `rights` that the API server would refuse."""
-    return tuple(right for right in sorted(set(rights)) if not _allowed(cluster, right))
+    """Return those of `rights` that the API server would refuse us."""
+    return tuple(right for right in sorted(set(rights)) if not _allowed(cluster, right, ""))
 
 
-def _allowed(cluster: "Cluster", right: Right) -> bool:
+def missing_rights_of(cluster: "Cluster", user: str, rights: Iterable[Right]) -> tuple[Right, ...]:
+    """Return those of `rights` that the API server would refuse `user`; needs the right to create subjectaccessreviews."""
+    return tuple(right for right in sorted(set(rights)) if not _allowed(cluster, right, user))
+
+
+def service_account(namespace: str, name: str) -> str:
+    """Return the user name by which the API server knows a service account."""
+    return f"system:serviceaccount:{namespace}:{name}"
+
+
+def _allowed(cluster: "Cluster", right: Right, user: str) -> bool:
     attributes: Object = {
         "verb": right.verb,
         "group": KINDS[right.kind].group,
@@ -40,5 +50,11 @@ def _allowed(cluster: "Cluster", right: Right) -> bool:
         "subresource": right.subresource,
         "namespace": right.namespace,
     }
-    review = {"metadata": {}, "spec": {"resourceAttributes": attributes}}
-    return bool(cluster.create("selfsubjectaccessreviews", review)["status"].get("allowed"))
+    spec: Object = {"resourceAttributes": attributes}
+    kind = "selfsubjectaccessreviews"
+    if user:
+        namespace = user.split(":")[2]
+        groups = ["system:serviceaccounts", f"system:serviceaccounts:{namespace}", "system:authenticated"]
+        spec |= {"user": user, "groups": groups}
+        kind = "subjectaccessreviews"
+    return bool(cluster.create(kind, {"metadata": {}, "spec": spec})["status"].get("allowed"))

@@ -16,6 +16,11 @@ from harness.history.writer import HistoryWriter
 
 REPEAT_NS = 10 * SECOND_NS
 """A dependency's state is written on change, and this often without one."""
+SLOWER_NS = SECOND_NS // 10
+"""A dependency that takes this much longer or less than last written, and twice or half as long, has changed too."""
+
+
+STOOD_STILL = "the watchers' process stood still"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +41,7 @@ class Notebook:
         self._lock = threading.Lock()
         self._last: dict[tuple[str, str], Event] = {}
         self._health: dict[str, Health] = {}
+        self._blinked: set[str] = set()
         self._lost = ""
         self._closed = False
 
@@ -65,13 +71,14 @@ class Notebook:
             self._last.pop((kind.__name__, key), None)
 
     def dependency(self, name: str, *, up: bool, at_ns: int, latency_ns: int = 0, detail: str = "") -> None:
-        """Write a dependency's state if it changed, or was last written `REPEAT_NS` ago."""
+        """Write a dependency's state if it changed (by its latency, too), or was last written `REPEAT_NS` ago."""
         slot = (DependencySeen.__name__, name)
         with self._lock:
             before = self._last.get(slot)
-            same = isinstance(before, DependencySeen) and before.up == up
-            if same and before is not None and at_ns - before.at_ns < REPEAT_NS:
-                return
+            if isinstance(before, DependencySeen):
+                same = before.up == up and not _shifted(before.latency_ns, latency_ns)
+                if same and at_ns - before.at_ns < REPEAT_NS:
+                    return
             event = DependencySeen(at_ns=at_ns, dependency=name, up=up, latency_ns=latency_ns, detail=detail)
             self._last[slot] = event
             self._write(event)
@@ -87,12 +94,22 @@ class Notebook:
             self._write(WatcherState(at_ns=instant, watcher=watcher, seeing=seeing, detail=detail))
 
     def blinked(self, from_ns: int) -> None:
-        """Write for every watcher that sees that nobody looked from `from_ns` until now (the process stood still)."""
+        """Write for every watcher that sees that nobody has looked since `from_ns` (the process stood still)."""
         with self._lock:
             watchers = [name for name, health in self._health.items() if health.seeing]
-        for watcher in watchers:
-            self.seeing(watcher, seeing=False, detail="the watchers' process stood still", at_ns=from_ns)
-            self.seeing(watcher, seeing=True)
+            for watcher in watchers:
+                self._health[watcher] = Health(False, from_ns, STOOD_STILL)
+                self._write(WatcherState(at_ns=from_ns, watcher=watcher, seeing=False, detail=STOOD_STILL))
+        self._blinked |= set(watchers)
+
+    def caught_up(self) -> None:
+        """Let watchers that stood still see again: what they had missed has been told with instants that are too late."""
+        blinked, self._blinked = self._blinked, set()
+        for watcher in blinked:
+            with self._lock:
+                still = self._health[watcher].detail == STOOD_STILL
+            if still:
+                self.seeing(watcher, seeing=True)
 
     def health(self) -> dict[str, Health]:
         """Return every watcher's state; a record that cannot be written makes all of them blind."""
@@ -116,3 +133,8 @@ class Notebook:
             self._writer.event(event)
         except RecordUnusable as error:
             self._lost = str(error)
+
+
+def _shifted(before_ns: int, now_ns: int) -> bool:
+    low, high = sorted((before_ns, now_ns))
+    return high - low > SLOWER_NS and high > 2 * low

@@ -37,6 +37,10 @@ class NoAnswer(Exception):
     """A dependency did not answer as it should; the text says how."""
 
 
+class CannotSee(Exception):
+    """Whether the dependency is well cannot be told from here; the text says why."""
+
+
 @dataclass(frozen=True)
 class Probe:
     """One dependency: its name, how to ask (raises anything if it is down), and how often."""
@@ -45,13 +49,13 @@ class Probe:
     ask: Callable[[], None]
     period_s: float = PERIOD_S
     must_have_answered: bool = False
+    patience_s: float = 3.0
+    """No failing question lasts longer than this by its own timeouts; one that does tells of us, not of the dependency."""
     close: Callable[[], None] = lambda: None
 
     def run(self, notebook: Notebook, stop: threading.Event) -> None:
         """Ask on a fixed beat until `stop`; a beat that is missed is left out, never made up for."""
         answered = not self.must_have_answered
-        if answered:
-            notebook.seeing(self.name, seeing=True)
         due_ns = notebook.now()
         period_ns = nanoseconds(self.period_s)
         try:
@@ -66,9 +70,15 @@ class Probe:
         asked_ns = notebook.now()
         try:
             self.ask()
+        except CannotSee as error:
+            notebook.seeing(self.name, seeing=False, detail=str(error))
+            return answered
         except Exception as error:
             detail = (f"{type(error).__name__}: {error}" if str(error) else repr(error)).splitlines()[0]
-            if answered:
+            if notebook.now() - asked_ns > nanoseconds(self.patience_s):
+                notebook.seeing(self.name, seeing=False, detail=f"nobody looked in time: {detail}")
+            elif answered:
+                notebook.seeing(self.name, seeing=True)
                 notebook.dependency(self.name, up=False, at_ns=asked_ns, detail=detail)
             else:
                 notebook.seeing(
@@ -83,7 +93,7 @@ class Probe:
 
 def probes(target: Target, cluster: Cluster | None, notebook: Notebook) -> list[Probe]:
     """Return the probes that the target's file gives reason for."""
-    found = [Probe("focus_server", FocusProbe(target, notebook).ask)]
+    found = [Probe("focus_server", FocusProbe(target, notebook).ask, patience_s=HTTP_TIMEOUT_S + 1)]
     if cluster is not None:
         found.append(Probe("kubernetes_api", lambda: _ask_cluster(cluster)))
     if target.mongodb_uri:
@@ -207,14 +217,19 @@ def _ask_broker(uri: str) -> None:
 
 
 def pulse(notebook: Notebook, stop: threading.Event) -> None:
-    """Notice that this whole process stood still (frozen, or starved), and say that nobody looked meanwhile."""
+    """Notice that this whole process stood still (frozen, or starved), and say that nobody looked meanwhile.
+
+    For a beat afterwards nobody is believed to see: the watches tell late what they missed.
+    """
     last_ns = notebook.now()
     while not stop.wait(PERIOD_S):
         now_ns = notebook.now()
         if now_ns - last_ns > STILL_NS:
             notebook.blinked(last_ns)
+        else:
+            notebook.caught_up()
         last_ns = now_ns
 
 
-STILL_NS = 4 * SECOND_NS
+STILL_NS = 5 * SECOND_NS // 2
 """A beat of a second that takes this long means the process was not running."""

@@ -17,6 +17,7 @@ from harness.observe.logs import LogWatcher
 from harness.observe.notebook import Health, Notebook
 from harness.observe.probes import Probe, probes, pulse
 from harness.observe.reading import Reader
+from harness.observe.rights import CLEANUP_RIGHTS, SERVER_RIGHTS, rights_probes
 from harness.observe.view import ClusterView
 from harness.target import Target
 
@@ -25,7 +26,17 @@ STOP_S = 1.0
 FIRST_PAUSE_S, LAST_PAUSE_S = 0.5, 30.0
 """Pauses before a watcher that failed is begun anew."""
 NO_CLUSTER = "the target has no cluster (`kube: none`)"
-CLUSTER_WATCHERS = ("nodes", "pods", "jobs", "services", "events", "kubernetes_api", LOGS)
+CLUSTER_WATCHERS = (
+    "nodes",
+    "pods",
+    "jobs",
+    "services",
+    "events",
+    "kubernetes_api",
+    LOGS,
+    SERVER_RIGHTS,
+    CLEANUP_RIGHTS,
+)
 
 Task = tuple[str, Callable[[], None]]
 
@@ -75,11 +86,13 @@ def start(target: Target, cluster: Cluster | None, writer: HistoryWriter, clock:
     notebook = Notebook(writer, clock)
     stop = threading.Event()
     tasks: list[Task] = []
+    asked = probes(target, cluster, notebook)
     if cluster is not None and target.kubernetes != "none":
         reader = Reader(target.kubernetes, target.gpu_resource)
         view = ClusterView(reader, notebook)
         tasks += follow(cluster, reader, view, notebook, stop)
         tasks.append((LOGS, LogWatcher(cluster, view, notebook, stop).run))
+        asked += rights_probes(cluster, target.kubernetes)
     else:
         for name in CLUSTER_WATCHERS:
             notebook.seeing(name, seeing=False, detail=NO_CLUSTER)
@@ -87,6 +100,6 @@ def start(target: Target, cluster: Cluster | None, writer: HistoryWriter, clock:
     def asking(probe: Probe) -> Callable[[], None]:
         return lambda: probe.run(notebook, stop)
 
-    tasks += [(probe.name, asking(probe)) for probe in probes(target, cluster, notebook)]
+    tasks += [(probe.name, asking(probe)) for probe in asked]
     tasks.append(("pulse", lambda: pulse(notebook, stop)))
     return Watchers(notebook, stop, tasks)

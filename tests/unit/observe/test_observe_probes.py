@@ -18,7 +18,7 @@ from harness.history.writer import HistoryWriter
 from harness.observe import Watchers, start
 from harness.observe.logs import LINES_PER_S, LineBudget
 from harness.observe.notebook import REPEAT_NS, Notebook
-from harness.observe.probes import FocusProbe, MongoProbe, NoAnswer, Probe
+from harness.observe.probes import CannotSee, FocusProbe, MongoProbe, NoAnswer, Probe
 from harness.target.model import Target
 
 HEALTHY = {"prr": 2000.0, "sw_version": "11.17"}
@@ -170,8 +170,49 @@ def test_a_process_that_stood_still_says_that_nobody_looked(notes: Any) -> None:
     notebook.seeing("logs", seeing=False, detail="forbidden")
     clock.advance(20 * SECOND_NS)
     notebook.blinked(12 * SECOND_NS)
+    clock.advance(SECOND_NS)
+    notebook.caught_up()
     states = [(event.watcher, event.seeing, event.at_ns // SECOND_NS) for event in events()]
-    assert states == [("pods", True, 0), ("logs", False, 0), ("pods", False, 12), ("pods", True, 20)]
+    assert states == [("pods", True, 0), ("logs", False, 0), ("pods", False, 12), ("pods", True, 21)]
+
+
+def test_a_question_that_outlasts_its_own_timeouts_tells_of_us_and_not_of_the_dependency(notes: Any) -> None:
+    notebook, events, clock = notes
+
+    def ask() -> None:
+        clock.advance(7 * SECOND_NS)  # the process stood still meanwhile
+        raise TimeoutError("timed out")
+
+    probe = Probe("mongodb", ask)
+    probe._once(notebook, True)
+    [state] = events()
+    assert isinstance(state, WatcherState)
+    assert not state.seeing
+
+
+def test_what_cannot_be_asked_is_unseen_and_what_is_denied_is_down(notes: Any) -> None:
+    notebook, events, _ = notes
+    answers = iter([CannotSee("403"), NoAnswer("focus-server may not create jobs")])
+
+    def ask() -> None:
+        raise next(answers)
+
+    probe = Probe("server_rights", ask)
+    for _ in range(2):
+        probe._once(notebook, True)
+    kinds = [
+        (type(event).__name__, event.seeing if isinstance(event, WatcherState) else event.up)
+        for event in events()
+    ]
+    assert kinds == [("WatcherState", False), ("WatcherState", True), ("DependencySeen", False)]
+
+
+def test_a_dependency_that_has_become_slow_is_written_again(notes: Any) -> None:
+    notebook, events, clock = notes
+    for latency_ms in (5, 6, 400, 420, 5):
+        clock.advance(SECOND_NS)
+        notebook.dependency("mongodb", up=True, at_ns=clock.now(), latency_ns=latency_ms * 1_000_000)
+    assert [event.latency_ns // 1_000_000 for event in events()] == [5, 400, 5]
 
 
 def test_a_watcher_that_fails_says_so_and_is_begun_anew(tmp_path: Path) -> None:
