@@ -14,6 +14,7 @@ from harness.conduct.asking import tls_of
 from harness.conduct.experiments import find_experiments
 from harness.documents import line_of
 from harness.errors import FileProblems, InputError, Problem
+from harness.judge.blame import NAMES
 from harness.measures.catalogue import BY_NAME, OF, OUTCOMES
 from harness.measures.live import LIVE, NOT_LIVE, Feed
 from harness.target import Target, find_target, load_target
@@ -118,7 +119,7 @@ def _wrong_measure(gate: Gate | MeasureCondition, experiments: list[str]) -> tup
     kind = OF.get(gate.measure)
     if kind is None:
         return "of", f"{gate.measure} takes no `of`; those that do: {', '.join(OF)}"
-    known = {"an outcome": list(OUTCOMES), "an experiment": experiments}.get(kind)
+    known = {"an outcome": list(OUTCOMES), "an experiment": experiments, "a cause": list(NAMES)}.get(kind)
     if known is not None and gate.of not in known:
         return "of", f"{gate.of!r} is not {kind}; {_near(gate.of, known)}"
     return None

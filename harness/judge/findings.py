@@ -29,16 +29,6 @@ class Limit(StrEnum):
     """The target has no limit, or it is not known."""
 
 
-class Shares(StrEnum):
-    """What free GPU shares were seen while a request was being decided."""
-
-    FREE = "free"
-    NONE_SCHEDULABLE = "none_schedulable"
-    """Some are free, but none on a Ready and schedulable worker."""
-    NONE = "none"
-    UNKNOWN = "unknown"
-
-
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """What every finding is: a frozen value."""
 
@@ -178,28 +168,41 @@ class ExperimentFinding(Finding, frozen=True, kw_only=True):
     deviated: int
 
 
-class RefusalGroup(Finding, frozen=True, kw_only=True):
-    """503s that came under the same circumstances, so that a person sees why."""
+class BlameGroup(Finding, frozen=True, kw_only=True):
+    """Failures with the same cause, under the same circumstances: refused or failed creates, or windows that were not served."""
 
-    suggests: tuple[str, ...]
-    """Causes that the observations suggest, in the server's order of checks; `unexplained` or `unknown` if none."""
-    limit: Limit
-    shares: Shares
-    down: tuple[str, ...]
-    """Dependencies and roles seen down."""
-    blind: tuple[str, ...]
-    """Watchers that could not see at that time."""
-    during: tuple[str, ...]
-    """Experiments in whose fault windows they fell."""
+    cause: str
+    """The primary cause: the name of a file in `judge/blame/causes`, or `unexplained`, or `unknown` (somebody was blind)."""
+    also: tuple[str, ...] = ()
+    """Other causes that were seen to hold."""
+    behind: str = ""
+    """What lies behind the cause, where that was seen."""
+    of_windows: bool = False
+    """True: accepted windows that were not served to their end. False: creates that opened none."""
+    outcomes: dict[str, int]
     count: int
+    refused_503: int
     first_ns: int
     last_ns: int
+    limit: Limit
     open: Interval
     """Lowest certain and highest possible count of open windows while they were decided."""
-    body: str
+    blind: tuple[str, ...] = ()
+    """Watchers that could not see around the first of them."""
+    during: tuple[str, ...] = ()
+    """Experiments in whose fault windows they fell; told for the reader, never looked at for the cause."""
+    body: str = ""
     """Start of the body of the first of them, as the client recorded it."""
     evidence: tuple[str, ...] = ()
-    """Identities (`writer:seq`) of the observations behind `suggests`, of the first of them."""
+    """Identities (`writer:seq`) of the records that show the cause, of the first of them; see `Findings.cited`."""
+
+
+class Citation(Finding, frozen=True, kw_only=True):
+    """A record that is shown as evidence, in words."""
+
+    identity: str
+    at_ns: int
+    text: str
 
 
 class WindowsFound(Finding, frozen=True, kw_only=True):
@@ -394,8 +397,12 @@ class Findings(Finding, frozen=True, kw_only=True):
     faults: tuple[FaultFinding, ...]
     """By the instant they were opened."""
     experiments: tuple[ExperimentFinding, ...]
-    refusals: tuple[RefusalGroup, ...]
-    """Every 503 is in exactly one group; most numerous first."""
+    failures: tuple[BlameGroup, ...]
+    """Every failed create and every accepted window that was not served to its end is in exactly one group; most numerous first."""
+    cited: tuple[Citation, ...] = ()
+    """The records that groups show as evidence, in order of time."""
+    blame_version: int = 0
+    """Which set of rules the causes were found by."""
     spreads: tuple[Spread, ...]
     disagreements: tuple[Disagreement, ...]
     gaps: tuple[Gap, ...]

@@ -5,6 +5,7 @@ neither it looks at everything but warm-up and drain, or at the whole run where 
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -25,6 +26,8 @@ from harness.measures.portion import Portion
 FAULT = "fault:"
 IGNORED = (Phase.WARM_UP, Phase.DRAIN)
 GAPS_TOLD = 5
+CausesIn = Callable[[Spans], dict[str, int]]
+"""Counts the failures within stretches of time by their primary cause."""
 COMPLETENESS = GatePlan(name="the record is complete", measure="record_holes", op="==", limit=0)
 
 
@@ -34,9 +37,10 @@ def judge_gates(
     faults: tuple[FaultFinding, ...],
     holes: tuple[str, ...],
     gaps: tuple[Gap, ...],
+    causes: CausesIn,
 ) -> tuple[GateFinding, ...]:
     """Return the planned gates judged, in their order, and the one on completeness last."""
-    bench = _Bench(record, world, faults, holes)
+    bench = _Bench(record, world, faults, holes, causes)
     planned = [bench.judge(gate) for gate in record.run.gates]
     complete = bench.judge(COMPLETENESS, built_in=True)
     if gaps:
@@ -46,12 +50,18 @@ def judge_gates(
 
 class _Bench:
     def __init__(
-        self, record: RunRecord, world: World, faults: tuple[FaultFinding, ...], holes: tuple[str, ...]
+        self,
+        record: RunRecord,
+        world: World,
+        faults: tuple[FaultFinding, ...],
+        holes: tuple[str, ...],
+        causes: CausesIn,
     ) -> None:
         self._record = record
         self._world = world
         self._faults = faults
         self._holes = holes
+        self._causes = causes
         self._portions: dict[Spans, Portion] = {}
 
     def judge(self, gate: GatePlan, *, built_in: bool = False) -> GateFinding:
@@ -115,6 +125,7 @@ class _Bench:
                 open_certain=int(windows.certain.highest(from_ns, to_ns).max()) if spans else None,
                 open_possible=int(windows.possible.highest(from_ns, to_ns).max()) if spans else None,
                 recoveries=recoveries(self._faults),
+                causes=self._causes(spans),
                 holes=self._holes,
             )
         return self._portions[spans]

@@ -5,8 +5,6 @@ Called by conduct at a run's end and by `harness judge` any time later. It reads
 
 from collections import Counter
 
-import numpy as np
-
 from harness.history.events import (
     Drift,
     ExperimentEnded,
@@ -18,8 +16,9 @@ from harness.history.events import (
 )
 from harness.history.reader import History
 from harness.history.run import RunInfo
-from harness.history.samples import Rows
-from harness.judge import context, tables
+from harness.judge import tables
+from harness.judge.blame import VERSION, blame
+from harness.judge.blame.groups import by_cause, cited, groups_of
 from harness.judge.completeness import deaths, gaps, holes
 from harness.judge.counts import disagreements
 from harness.judge.faults import fault_findings, windows_of
@@ -31,12 +30,11 @@ from harness.judge.findings import (
     GeneratorHealth,
     Leftover,
     Limit,
-    RefusalGroup,
     Remark,
     RunSummary,
 )
 from harness.judge.gates import judge_gates
-from harness.judge.record import SECOND_NS, RunRecord, outcome_counts, within
+from harness.judge.record import SECOND_NS, RunRecord, outcome_counts
 from harness.judge.spreads import spreads
 from harness.judge.steps import ints
 from harness.judge.stops import stop_findings
@@ -52,13 +50,16 @@ def judge(run: RunInfo, history: History) -> Findings:
     blind_spots = gaps(record)
     faults = fault_findings(record, blind_spots)
     missing = holes(record)
-    gates = judge_gates(record, world, faults, missing, blind_spots)
+    blames = blame(record, world)
+    gates = judge_gates(record, world, faults, missing, blind_spots, lambda spans: by_cause(blames, spans))
     left = _leftovers(record)
     stops = stop_findings(record)
     ended = record.ended.reason if record.ended else ""
-    refusals = _refusals(record, world, faults)
+    experiments = sorted({fault.experiment for fault in faults})
+    acted = {name: windows_of(faults, name) for name in experiments}
+    failures = groups_of(record, world, blames, acted)
     seconds = tables.seconds_table(record, world)
-    below = sum(group.count for group in refusals if group.limit == Limit.BELOW)
+    below = sum(group.refused_503 for group in failures if group.limit == Limit.BELOW)
     outcomes = outcome_counts(record.creates, record.attempts.texts)
     return Findings(
         run=_summary(record, ended),
@@ -76,7 +77,9 @@ def judge(run: RunInfo, history: History) -> Findings:
         windows=tables.windows_found(record, world),
         faults=faults,
         experiments=_experiments(record, faults),
-        refusals=refusals,
+        failures=failures,
+        cited=cited(record.records, failures),
+        blame_version=VERSION,
         spreads=spreads(record),
         disagreements=disagreements(seconds),
         gaps=blind_spots,
@@ -108,52 +111,6 @@ def _summary(record: RunRecord, ended: str) -> RunSummary:
         planned_s=run.planned_s,
         duration_s=record.end_ns / SECOND_NS,
         ended=ended,
-    )
-
-
-def _refusals(record: RunRecord, world: World, faults: tuple[FaultFinding, ...]) -> tuple[RefusalGroup, ...]:
-    """Put every 503 into the group of those that came under the same circumstances."""
-    refused = record.creates[record.creates["outcome"] == record.attempts.number(Outcome.UNAVAILABLE_503)]
-    if not len(refused):
-        return ()
-    found = context.contexts(world, record.run.max_windows, refused["sent_ns"], refused["done_ns"])
-    experiments = sorted({fault.experiment for fault in faults})
-    inside = [within(refused["done_ns"], windows_of(faults, name)) for name in experiments]
-    seen = found.keys()
-    keys = np.column_stack([seen, *inside]) if inside else seen
-    rows, group_of = np.unique(keys, axis=0, return_inverse=True)
-    groups = [
-        _group(record, world, found, refused, np.flatnonzero(group_of.ravel() == number), experiments, row)
-        for number, row in enumerate(rows)
-    ]
-    return tuple(sorted(groups, key=lambda group: (-group.count, group.first_ns)))
-
-
-def _group(
-    record: RunRecord,
-    world: World,
-    found: context.Contexts,
-    refused: Rows,
-    chosen: np.ndarray[tuple[int], np.dtype[np.int64]],
-    experiments: list[str],
-    row: np.ndarray[tuple[int], np.dtype[np.int64]],
-) -> RefusalGroup:
-    width = len(row) - len(experiments)
-    said = context.circumstances(row[:width], world)
-    first_ns = int(refused["done_ns"][chosen[0]])
-    return RefusalGroup(
-        suggests=said.suggests,
-        limit=said.limit,
-        shares=said.shares,
-        down=said.down,
-        blind=said.blind,
-        during=tuple(name for name, flag in zip(experiments, row[width:], strict=True) if flag),
-        count=len(chosen),
-        first_ns=first_ns,
-        last_ns=int(refused["done_ns"][chosen[-1]]),
-        open=context.interval(found, chosen),
-        body=record.attempts.texts[int(refused["body"][chosen[0]])] if record.attempts.texts else "",
-        evidence=context.evidence(world, said, first_ns),
     )
 
 

@@ -29,6 +29,12 @@ class Seen:
         index = int(self.steps.index(ints([at_ns]))[0])
         return self.ids[index - 1] if index else ""
 
+    def evidence_of(self, value: int, from_ns: int, to_ns: int) -> str:
+        """Return the identity of the first record that tells `value` for an instant between two; empty if there is none."""
+        first, last = (int(self.steps.index(ints([at]))[0]) for at in (from_ns, to_ns))
+        told = (index for index in range(first, last + 1) if index and self.steps.values[index] == value)
+        return next((self.ids[index - 1] for index in told), "")
+
 
 def identity(record: Record) -> str:
     """Return a record's identity."""

@@ -26,6 +26,8 @@ from harness.measures.portion import CONFIGURE
 
 RELEASE_NS = 180_000_000_000
 """Without sight of the cluster a closed window may hold its slot for this long; the longest documented end is 180 s."""
+LATE_NS = 10_000_000_000
+"""A slot that is held for less than this after its window was over is being given back."""
 FOUND_NS = 10_000_000_000
 """A window of ours whose answer was lost shows in the cluster within this time after the client gave up."""
 
@@ -59,6 +61,8 @@ class Windows:
     possible: Steps
     foreign_open: Steps
     """How many windows of others held a slot; without sight of the cluster it is 0 and means nothing."""
+    overdue: Steps
+    """How many slots were still held by own windows that were over for longer than slots are given back in, as a rule."""
 
 
 def find_windows(records: Sequence[Record], attempts: Samples, blind: Steps, end_ns: int) -> Windows:
@@ -94,7 +98,20 @@ def find_windows(records: Sequence[Record], attempts: Samples, blind: Steps, end
         certain=_count(certain),
         possible=_count(possible),
         foreign_open=_count([held[job] for job in strangers]),
+        overdue=_count(_overdue(own, held, end_ns)),
     )
+
+
+def _overdue(own: list[Window], held: Held, end_ns: int) -> Intervals:
+    """Return when slots were held too long after their window was over: thrice the usual time, and never less than `LATE_NS`."""
+    over = [
+        (window.closed_ns, held[window.job_id][1])
+        for window in own
+        if window.job_id in held and window.closed_ns
+    ]
+    usual = sorted(until - closed for closed, until in over if closed < until <= end_ns)
+    late_ns = max(LATE_NS, 3 * usual[len(usual) // 2]) if usual else RELEASE_NS
+    return [(closed + late_ns, until) for closed, until in over if until > closed + late_ns]
 
 
 def _own(records: Sequence[Record], attempts: Samples) -> tuple[list[Window], list[Window], Intervals]:

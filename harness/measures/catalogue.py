@@ -102,6 +102,25 @@ def _optional(value: float | None) -> Peak:
     return peak_of([] if value is None else [value])
 
 
+# --- causes ---------------------------------------------------------------------------------------
+
+
+def _failures(portion: Portion, of: str) -> Pair:
+    causes = portion.causes or {}
+    if portion.causes is None:
+        return (0, 0)
+    everything = sum(causes.values())
+    return (causes.get(of, 0) if of else everything, portion.creates() + everything)
+
+
+def _share_of_cause(name: str) -> Callable[[Portion, str], Pair]:
+    def count(portion: Portion, of: str) -> Pair:
+        causes = portion.causes or {}
+        return (causes.get(of or name, 0), sum(causes.values()))
+
+    return count
+
+
 # --- faults ---------------------------------------------------------------------------------------
 
 
@@ -175,6 +194,25 @@ MEASURES: tuple[Measure[Any], ...] = (
     Ratio("accepted_ratio", "share", "Creates answered 200 among all creates.", _creates(ACCEPTED)),
     Ratio("create_ratio", "share", "Creates of one outcome (of) among all creates.", _all_creates),
     Total("unknown_creates", "creates", "Creates that got no answer.", _count(WindowUnknown)),
+    Total(
+        "failures",
+        "failures",
+        "Failed creates and windows that were not served to their end; of: a cause.",
+        _failures,
+    ),
+    Ratio("cause_ratio", "share", "Failures of one cause (of) among all failures.", _share_of_cause("")),
+    Ratio(
+        "unexplained_ratio",
+        "share",
+        "Failures that nothing explains although everybody could see, among all failures.",
+        _share_of_cause("unexplained"),
+    ),
+    Ratio(
+        "unknown_ratio",
+        "share",
+        "Failures whose cause may lie in a blind spot, among all failures.",
+        _share_of_cause("unknown"),
+    ),
     Quantile("create_p50", "s", "Time to a 200 (of: to another outcome), median.", 0.5, _latencies(ACCEPTED)),
     Quantile("create_p95", "s", "Time to a 200 (of: to another outcome), p95.", 0.95, _latencies(ACCEPTED)),
     Quantile("create_p99", "s", "Time to a 200 (of: to another outcome), p99.", 0.99, _latencies(ACCEPTED)),
@@ -329,6 +367,7 @@ OF: dict[str, str] = {
         ("faults_injected", "faults_verified", "faults_not_verified", "faults_not_held", "recovery_max"),
         "an experiment",
     ),
+    **dict.fromkeys(("failures", "cause_ratio"), "a cause"),
     "leftovers": "a kind of object, or its owner",
     "watcher_blind": "a watcher",
 }

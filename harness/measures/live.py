@@ -77,7 +77,16 @@ NOT_LIVE: Final[dict[str, str]] = {
         "single latencies are not told while the run goes on",
     ),
     **dict.fromkeys(
-        ("open_windows", "open_windows_possible", "recovery_max", "record_holes"),
+        (
+            "open_windows",
+            "open_windows_possible",
+            "recovery_max",
+            "record_holes",
+            "failures",
+            "cause_ratio",
+            "unexplained_ratio",
+            "unknown_ratio",
+        ),
         "only judging the record can tell it",
     ),
     "leftovers": "it is looked for when the load is over",

@@ -50,6 +50,8 @@ class Portion:
     open_possible: int | None = None
     recoveries: tuple[tuple[str, float], ...] = ()
     """Experiment and seconds from undone to first success, infinite if it never came; only faults that had an effect."""
+    causes: Mapping[str, int] | None = None
+    """Failures by primary cause; None when nobody has looked for causes."""
     holes: tuple[str, ...] | None = None
     """What is missing from the record; None when nobody has looked."""
 

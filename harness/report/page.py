@@ -18,7 +18,7 @@ from jinja2 import DictLoader, Environment, StrictUndefined
 
 from harness.errors import RecordUnusable
 from harness.history.run import RunInfo
-from harness.judge.findings import Disagreement, Findings, Leftover, RefusalGroup, Status
+from harness.judge.findings import BlameGroup, Disagreement, Findings, Leftover, Status
 from harness.report import sentences, words
 from harness.report.bins import Bin, bin_size_s, bins_of
 from harness.report.sentences import Occurrence
@@ -63,14 +63,18 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """The 503s for which the observations suggest the same, ready to be read."""
+    """The failures with one primary cause, ready to be read."""
 
     heading: str
     sentence: str
+    remedy: str
+    behind: tuple[str, ...]
     count: int
+    refused_503: int
+    windows: int
     share: float
     tone: str
-    groups: tuple[RefusalGroup, ...]
+    groups: tuple[BlameGroup, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,9 +168,16 @@ def _templates() -> Environment:
         interval=words.interval,
         listed=words.listed,
         outcome=words.outcome,
+        cause=words.cause,
+        anchor=anchor,
         pieces=pieces,
     )
     return environment
+
+
+def anchor(identity: str) -> str:
+    """Return the page's anchor of a record."""
+    return "record-" + re.sub(r"[^A-Za-z0-9]+", "-", identity)
 
 
 def unbroken(text: str) -> str:
@@ -215,17 +226,29 @@ def figures(findings: Findings) -> tuple[Figure, ...]:
 
 
 def reasons(findings: Findings) -> tuple[Reason, ...]:
-    """Return the groups of 503s under what they suggest, the most numerous first."""
-    alike: dict[tuple[str, ...], list[RefusalGroup]] = {}
-    for group in findings.refusals:
-        alike.setdefault(group.suggests, []).append(group)
+    """Return the failures under their primary causes, the most numerous first."""
+    alike: dict[str, list[BlameGroup]] = {}
+    for group in findings.failures:
+        alike.setdefault(group.cause, []).append(group)
+    everything = sum(group.count for group in findings.failures)
     found = []
-    for suggests, groups in alike.items():
+    for cause, groups in alike.items():
+        heading, sentence, remedy = words.CAUSES.get(cause, (words.cause(cause), "", ""))
         count = sum(group.count for group in groups)
-        share = count / findings.refused_503 if findings.refused_503 else 0.0
-        odd = not suggests or bool({"unexplained", "unknown"} & set(suggests))
-        heading, sentence = sentences.why(suggests)
-        found.append(Reason(heading, sentence, count, share, "odd" if odd else "", tuple(groups)))
+        found.append(
+            Reason(
+                heading=heading,
+                sentence=sentence,
+                remedy=remedy,
+                behind=tuple(dict.fromkeys(group.behind for group in groups if group.behind)),
+                count=count,
+                refused_503=sum(group.refused_503 for group in groups),
+                windows=sum(group.count for group in groups if group.of_windows),
+                share=count / everything,
+                tone="odd" if cause in ("unexplained", "unknown") else "",
+                groups=tuple(groups),
+            )
+        )
     return tuple(sorted(found, key=lambda one: -one.count))
 
 

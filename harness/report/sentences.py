@@ -197,16 +197,6 @@ def _effects(felt: FaultFinding) -> str:
     return text[0].upper() + text[1:]
 
 
-def why(suggests: tuple[str, ...]) -> tuple[str, str]:
-    """Return a heading and a sentence for what the observations suggest."""
-    first = suggests[0] if suggests else "unexplained"
-    also = [words.cause(name) for name in suggests[1:]]
-    heading = words.cause(first)
-    if also:
-        heading += "; also: " + words.listed(name[0].lower() + name[1:] for name in also)
-    return heading, words.CAUSES.get(first, ("", ""))[1]
-
-
 def sentence(text: str) -> str:
     """Return text with a capital first, unless it begins with a name; its end may be a command and stays as it is."""
     first = text.split(" ", 1)[0].rstrip(",;:")

@@ -16,7 +16,7 @@ from rich.cells import cell_len
 
 from harness.errors import Exit
 from harness.history.run import RunInfo
-from harness.judge.findings import Findings, GateFinding, RefusalGroup, Status
+from harness.judge.findings import BlameGroup, Findings, GateFinding, Status
 from harness.report import sentences, words
 from harness.report.page import write_file
 
@@ -85,27 +85,31 @@ def _value(gate: GateFinding) -> str:
 
 
 def _why_lines(findings: Findings) -> list[str]:
-    if not findings.refusals:
+    if not findings.failures:
         return []
-    lines = [f"Why 503, {words.plural(findings.refused_503, 'time')}, as far as was seen:"]
-    for heading, count, during in _told(findings):
-        lines.append(f"  {count:>5}  {heading}{f' (during {during})' if during else ''}")
+    count = sum(group.count for group in findings.failures)
+    lines = [f"Why windows failed, {words.plural(count, 'time')}, as far as was seen:"]
+    for heading, number, during in _told(findings):
+        lines.append(f"  {number:>5}  {heading}{f' (during {during})' if during else ''}")
     return [*lines, ""]
 
 
 def _told(findings: Findings) -> list[tuple[str, int, str]]:
-    """Return (heading, count, experiments) of the 503s, groups that suggest the same together.
+    """Return (heading, count, experiments) of the failures, those of one cause together.
 
-    Experiments are named only where all of the 503s fell into the windows of faults.
+    What lies behind a cause is told where it is the same for all of them; experiments are named only where all fell into the windows
+    of faults.
     """
-    alike: dict[tuple[str, ...], list[RefusalGroup]] = {}
-    for group in findings.refusals:
-        alike.setdefault(group.suggests, []).append(group)
+    alike: dict[str, list[BlameGroup]] = {}
+    for group in findings.failures:
+        alike.setdefault(group.cause, []).append(group)
     rows = []
-    for suggests, groups in alike.items():
+    for cause, groups in alike.items():
         names = dict.fromkeys(name for group in groups for name in group.during)
         during = words.listed(names) if all(group.during for group in groups) else ""
-        rows.append((sentences.why(suggests)[0], sum(group.count for group in groups), during))
+        behind = {group.behind for group in groups}
+        heading = words.cause(cause) + (f": {behind.pop()}" if len(behind) == 1 and behind != {""} else "")
+        rows.append((heading, sum(group.count for group in groups), during))
     return sorted(rows, key=lambda row: -row[1])
 
 
@@ -142,8 +146,8 @@ def markdown_summary(findings: Findings, run: RunInfo) -> str:
         lines += ["| fault | what happened |", "| --- | --- |"]
         lines += [f"| {_cell(one.name)} | {_cell(sentences.fault_sentence(one))} |" for one in happened]
         lines.append("")
-    if findings.refusals:
-        lines += ["| 503s | why, as far as was seen | during |", "| ---: | --- | --- |"]
+    if findings.failures:
+        lines += ["| failures | why, as far as was seen | during |", "| ---: | --- | --- |"]
         lines += [
             f"| {count} | {_cell(heading)} | {_cell(during)} |" for heading, count, during in _told(findings)
         ]

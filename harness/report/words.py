@@ -9,34 +9,27 @@ from typing import Final
 from harness.clock import SECOND_NS
 from harness.history.events import ConditionState, Outcome, Phase
 from harness.history.samples import ACCEPTED
-from harness.judge.findings import GateFinding, Interval, Limit, Shares, Status
+from harness.judge import blame
+from harness.judge.findings import GateFinding, Interval, Limit, Status
 
 NOT_KNOWN: Final = "not known"
 MINUS: Final = "\N{MINUS SIGN}"
 DASH: Final = "\N{EN DASH}"
 
-CAUSES: Final[dict[str, tuple[str, str]]] = {
-    "focus_server_down": ("Focus Server was down", "No Focus Server pod was ready to answer."),
-    "kubernetes_unreachable": ("The Kubernetes API did not answer", "Without it no job can be created."),
-    "mongodb_unavailable": ("MongoDB did not answer", "Without it no task can be stored."),
-    "broker_unavailable": ("The message broker did not answer", "Without it no queue can be made."),
-    "waiting_for_fibre": ("The fibre gave no data", "The live feed was not there."),
-    "gpu_exhausted": ("No GPU share was free", "Every share of every registered worker was taken."),
-    "worker_unavailable": (
-        "No worker could take a pod",
-        "GPU shares were free, but none on a worker that was Ready and schedulable.",
-    ),
-    "max_windows": ("The limit was reached", "As many windows were open as MaxWindows allows."),
-    "unexplained": (
+CAUSES: Final[dict[str, tuple[str, str, str]]] = {
+    **{cause.name: (cause.heading, cause.sentence, cause.remedy) for cause in blame.CAUSES},
+    blame.UNEXPLAINED: (
         "Nothing that was seen explains them",
         "Every watcher could see, and nothing stood in the way.",
+        "read the server's log at that time; if it says why, a cause is missing here",
     ),
-    "unknown": (
+    blame.UNKNOWN: (
         "It cannot be told",
-        "A watcher was blind at that time, and nothing else that was seen explains them.",
+        "Somebody who would have seen the cause was blind at that time.",
+        "give the watchers the rights and the way they lack",
     ),
 }
-"""What the observations suggest: a heading and a sentence."""
+"""Why windows fail: a heading, a sentence, and what to do."""
 
 OUTCOMES: Final[dict[str, str]] = {
     ACCEPTED: "answered 200",
@@ -74,13 +67,6 @@ LIMITS: Final[dict[Limit, str]] = {
     Limit.PERHAPS: "perhaps at MaxWindows",
     Limit.BELOW: "below MaxWindows",
     Limit.NO_LIMIT: "no limit known",
-}
-
-SHARES: Final[dict[Shares, str]] = {
-    Shares.FREE: "some free",
-    Shares.NONE_SCHEDULABLE: "free only where no pod may go",
-    Shares.NONE: "none free",
-    Shares.UNKNOWN: "not known",
 }
 
 STATUS_SIGN: Final[dict[Status, str]] = {Status.PASSED: "✓", Status.FAILED: "✗", Status.UNJUDGED: "?"}

@@ -31,7 +31,19 @@ from harness.judge.findings import Findings
 from harness.judge.judge import judge
 
 S = 1_000_000_000
-WATCHERS = ("nodes", "pods", "jobs", "services", "mongodb", "broker", "focus_server")
+WATCHERS = (
+    "nodes",
+    "pods",
+    "jobs",
+    "services",
+    "events",
+    "kubernetes_api",
+    "server_rights",
+    "fibre",
+    "mongodb",
+    "broker",
+    "focus_server",
+)
 
 
 def ns(seconds: float) -> int:

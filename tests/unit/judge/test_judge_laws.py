@@ -74,7 +74,9 @@ def test_every_create_is_counted_exactly_once(story: Story) -> None:
         assert sum(row.refused_503 for row in rows) == findings.refused_503
         assert all(sum(row.outcomes.values()) == row.creates for row in rows)
     assert sum(findings.outcomes.values()) == findings.creates
-    assert sum(group.count for group in findings.refusals) == findings.refused_503
+    assert sum(group.refused_503 for group in findings.failures) == findings.refused_503
+    failed = findings.creates - findings.outcomes.get("accepted", 0) - findings.outcomes.get("cancelled", 0)
+    assert sum(group.count for group in findings.failures if not group.of_windows) == failed
     ended = sum(findings.windows.outcomes.values())
     assert ended + findings.windows.still_open == findings.creates
     assert sum(sum(table.windows.values()) for table in findings.by_phase) == ended
@@ -90,7 +92,7 @@ def test_every_create_is_counted_exactly_once(story: Story) -> None:
 @given(stories())
 def test_intervals_are_never_negative_and_never_upside_down(story: Story) -> None:
     findings = story.judged()
-    rows: list[Any] = [*findings.seconds, *findings.by_phase, *findings.refusals]
+    rows: list[Any] = [*findings.seconds, *findings.by_phase, *findings.failures]
     assert all(0 <= row.open.certain <= row.open.possible for row in rows)
     assert findings.open_windows.certain_max <= findings.open_windows.possible_max
     assert all(span.to_ns > span.from_ns for span in findings.phases)

@@ -237,7 +237,19 @@ def _frame(story: Story) -> None:
     )
     story.tell("conductor", RunEnded(at_ns=_ns(END_S), reason="planned"))
     story.tell("engine", Drift(at_ns=_ns(3.2), quirk="status_missing", detail="the answer has no status"))
-    for watcher in ("pods", "nodes", "services", "jobs", "mongodb", "broker", "focus_server"):
+    for watcher in (
+        "pods",
+        "nodes",
+        "services",
+        "jobs",
+        "events",
+        "mongodb",
+        "broker",
+        "focus_server",
+        "kubernetes_api",
+        "server_rights",
+        "fibre",
+    ):
         story.tell("observe", WatcherState(at_ns=_ns(0.1), watcher=watcher, seeing=True))
     story.tell(
         "observe", WatcherState(at_ns=_ns(128), watcher="broker", seeing=False, detail="connection reset")

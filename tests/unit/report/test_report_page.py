@@ -69,7 +69,7 @@ def nothing() -> Findings:
     )
     return Findings(
         run=summary, verdict=verdict, gates=(), phases=(), by_phase=(), seconds=(), creates=0, outcomes={}, refused_503=0,
-        frames=0, bytes=0, faults=(), experiments=(), refusals=(), spreads=(), disagreements=(), gaps=(), incomplete=(),
+        frames=0, bytes=0, faults=(), experiments=(), failures=(), spreads=(), disagreements=(), gaps=(), incomplete=(),
         open_windows=OpenWindows(
             max_windows=None, max_windows_text="unknown", certain_max=0, certain_max_ns=0, possible_max=0, possible_max_ns=0,
             seconds_certainly_above=0, refused_below=0,
@@ -166,19 +166,19 @@ def test_the_page_says_what_the_findings_say(page: str, findings: Findings) -> N
 
 def test_every_503_is_in_exactly_one_reason(findings: Findings) -> None:
     told = reasons(findings)
-    assert sum(one.count for one in told) == findings.refused_503 > 0
-    assert sum(len(one.groups) for one in told) == len(findings.refusals)
+    assert sum(one.refused_503 for one in told) == findings.refused_503 > 0
+    assert sum(len(one.groups) for one in told) == len(findings.failures)
     assert [one.count for one in told] == sorted((one.count for one in told), reverse=True)
 
 
 def test_text_from_outside_cannot_become_markup(findings: Findings) -> None:
     run = msgspec.structs.replace(run_info(), campaign=HOSTILE, labels={"x": HOSTILE}, images={"x": HOSTILE})
     fault = msgspec.structs.replace(findings.faults[0], target=HOSTILE, experiment=HOSTILE, failed=HOSTILE)
-    group = msgspec.structs.replace(findings.refusals[0], body=HOSTILE, during=(HOSTILE,))
+    group = msgspec.structs.replace(findings.failures[0], body=HOSTILE, during=(HOSTILE,))
     hostile = msgspec.structs.replace(
         findings,
         faults=(fault, *findings.faults[1:]),
-        refusals=(group, *findings.refusals[1:]),
+        failures=(group, *findings.failures[1:]),
         remarks=(Remark(at_ns=1, level="warning", text=HOSTILE),),
         run=msgspec.structs.replace(findings.run, campaign=HOSTILE, run_id=HOSTILE, target_url=HOSTILE),
     )
@@ -200,7 +200,7 @@ def test_a_run_without_data_says_so_instead_of_drawing_empty_boxes() -> None:
         "The campaign has no gates",
         "nothing to draw",
         "No fault was opened",
-        "nothing could be refused",
+        "none could fail",
         "The record names no phase",
         "Nothing was measured",
         "It said nothing about itself",
@@ -375,14 +375,13 @@ def test_instants_round_without_a_sixtieth_second() -> None:
 
 
 def test_every_closed_set_has_words() -> None:
-    from harness.judge.context import BLIND, CAUSES, UNEXPLAINED
-    from harness.judge.findings import Limit, Shares
+    from harness.judge.blame import NAMES
+    from harness.judge.findings import Limit
 
     assert set(words.OUTCOMES) >= {outcome.value for outcome in Outcome}
-    assert set(words.CAUSES) == {*CAUSES, UNEXPLAINED, BLIND}
+    assert set(words.CAUSES) == set(NAMES)
     assert set(words.PHASES) == set(Phase)
     assert set(words.LIMITS) == set(Limit)
-    assert set(words.SHARES) == set(Shares)
     assert set(words.STATUS_SIGN) == set(Status)
 
 

@@ -1,0 +1,20 @@
+"""Cleanup took the window for idle and removed it while somebody was reading."""
+
+from harness.judge.blame.cause import Cause, Claim
+from harness.judge.blame.lives import TOGETHER_NS, Life
+
+
+def of_window(life: Life) -> Claim:
+    """Claim a window that had run dry and whose Job was then removed."""
+    removed = life.job_gone_ns is not None or life.lost_by(life.at_ns + TOGETHER_NS // 2)
+    return Claim.LIKELY if life.ran_dry and removed else Claim.NO
+
+
+CAUSE = Cause(
+    name="idle_cleanup",
+    heading="Cleanup took the window for idle",
+    sentence="No frame had come for a while, so cleanup removed a window that was being read.",
+    remedy="find out why no data came; lengthen cleanup's patience",
+    needs=frozenset({"pods", "jobs"}),
+    window=of_window,
+)

@@ -1,0 +1,53 @@
+"""The admission limit: as many windows were open as MaxWindows allows."""
+
+import numpy as np
+
+from harness.judge.blame.cause import Cause, Claim, Claims, nothing, strongest, where
+from harness.judge.blame.creates import WATCH_NS, Creates
+from harness.judge.blame.evidence import of_slots
+
+LEAKED, FOREIGN = 1, 2
+REASONS = (
+    "",
+    "slots were still held by windows that were long over",
+    "windows of others held slots",
+)
+
+
+def of_creates(creates: Creates) -> Claims:
+    """Claim refusals while as many windows were open, certainly or as slots were seen held, as are allowed."""
+    limit = creates.max_windows
+    if limit is None:
+        return nothing(len(creates))
+    slots = creates.world.slots.highest(creates.sent_ns - WATCH_NS, creates.done_ns + WATCH_NS)
+    under_way = np.maximum(creates.others_in_flight, 0)
+    full = (slots >= limit) & ~creates.slots_unseen
+    filling = (slots + under_way >= limit) | (creates.possible >= limit)
+    felt = creates.by_server
+    claims = strongest(
+        where(creates.certain >= limit, Claim.CERTAIN),
+        where(full, Claim.LIKELY),
+        where(filling, Claim.POSSIBLE),
+    )
+    return np.where(felt, claims, np.int8(Claim.NO)).astype(np.int8)
+
+
+def behind(creates: Creates) -> np.ndarray[tuple[int], np.dtype[np.int8]]:
+    """Tell whether slots were held by windows that were over, or by other people's."""
+    windows = creates.world.windows
+    leaked = windows.overdue.highest(creates.sent_ns, creates.done_ns) > 0
+    foreign = windows.foreign_open.highest(creates.sent_ns, creates.done_ns) > 0
+    return np.where(leaked, LEAKED, np.where(foreign, FOREIGN, 0)).astype(np.int8)
+
+
+CAUSE = Cause(
+    name="max_windows",
+    heading="The limit was reached",
+    sentence="As many windows were open as MaxWindows allows.",
+    remedy="wait until windows end, or delete those that are over",
+    needs=frozenset({"services", "jobs"}),
+    creates=of_creates,
+    evidence=of_slots,
+    behind=behind,
+    reasons=REASONS,
+)

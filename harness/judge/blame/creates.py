@@ -1,0 +1,208 @@
+"""The failed creates of a run and what was seen around each of them: the questions that causes ask, answered for all at once.
+
+Called by the rules in `causes/`. A create was decided somewhere between `sent_ns` and `done_ns`. What a watch sees it sees a little
+late; what is asked once a second may have changed a second before anybody saw it: each question says how far it looks around.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.history.events import Outcome
+from harness.history.samples import Rows
+from harness.judge.blame.bodies import FRONT, writers_of
+from harness.judge.blame.cause import Claim, Claims, strongest, where
+from harness.judge.sightings import DOWN, UNKNOWN, Seen
+from harness.judge.slots import SLOTS_WATCHER
+from harness.judge.steps import Ints, Steps
+from harness.judge.world import World
+
+Flags = NDArray[np.bool_]
+
+MS = 1_000_000
+WATCH_NS = 300 * MS
+"""A change in the cluster is seen within this time, as a rule."""
+POLL_NS = 1_300 * MS
+"""A dependency is asked about once a second: it may have gone down this long before it was seen down."""
+SLOW_POLL_NS = {"broker": 2_300 * MS, "fibre": 2_300 * MS}
+"""These are asked every other second."""
+BACK_NS = 2_500 * MS
+"""A dependency that is seen up again may have been up for this long: its last question ran into a timeout."""
+REUSE_NS = 300 * MS
+"""A server may go by an answer of a dependency that is this old."""
+SLOW_NS = 300 * MS
+"""A dependency whose answer takes this long may be too slow for the server's patience, which is not known."""
+
+
+@dataclass(frozen=True)
+class Creates:
+    """Failed creates with the world around them; every answer is an array with one entry per create."""
+
+    world: World
+    rows: Rows
+    texts: tuple[str, ...]
+    max_windows: int | None
+    logs: bool = True
+    """Whether the server's log may be looked at."""
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def sent_ns(self) -> Ints:
+        """When each was sent."""
+        found: Ints = self.rows["sent_ns"]
+        return found
+
+    @property
+    def done_ns(self) -> Ints:
+        """When each outcome was known."""
+        found: Ints = self.rows["done_ns"]
+        return found
+
+    @cached_property
+    def took_ns(self) -> Ints:
+        """How long each was waited for."""
+        return self.done_ns - self.sent_ns
+
+    # --- how they ended ---------------------------------------------------------------------------
+
+    def ended(self, *outcomes: Outcome) -> Flags:
+        """Return which ended in one of `outcomes`."""
+        numbers = [self.texts.index(outcome) for outcome in outcomes if outcome in self.texts]
+        found: Flags = np.isin(self.rows["outcome"], numbers)
+        return found
+
+    @cached_property
+    def status(self) -> Ints:
+        """Return the HTTP status of each, 0 without an answer."""
+        found: Ints = self.rows["status"].astype(np.int64)
+        return found
+
+    @cached_property
+    def writers(self) -> NDArray[np.int8]:
+        """Return who wrote each answer's body (`bodies`)."""
+        by_text = writers_of(self.texts)
+        if not len(by_text):
+            return np.zeros(len(self), dtype=np.int8)
+        found: NDArray[np.int8] = by_text[self.rows["body"]]
+        return found
+
+    @cached_property
+    def by_front(self) -> Flags:
+        """Return which were answered by what stands before the server, as their body says, while the server may have been away."""
+        ready = self.world.ready_pods["focus_server"].steps
+        asked = self.world.dependencies["focus_server"].steps
+        away = self.ever(ready, DOWN, BACK_NS, BACK_NS) | self.ever(asked, DOWN, REUSE_NS, BACK_NS)
+        found: Flags = (self.writers == FRONT) & away
+        return found
+
+    @cached_property
+    def by_server(self) -> Flags:
+        """Return which the server itself refused with 503, as far as can be told."""
+        return self.refused & ~self.by_front
+
+    @cached_property
+    def refused(self) -> Flags:
+        """Return which were told that no window can be opened (503)."""
+        return self.ended(Outcome.UNAVAILABLE_503)
+
+    @cached_property
+    def broke(self) -> Flags:
+        """Return which ended in another server error, or in none at all: no word about why either."""
+        return self.ended(
+            Outcome.SERVER_5XX,
+            Outcome.INGRESS_502_504,
+            Outcome.READ_TIMEOUT,
+            Outcome.UNKNOWN,
+            Outcome.BROKEN_ANSWER,
+        )
+
+    # --- step functions ---------------------------------------------------------------------------
+
+    def ever(self, steps: Steps, value: int, before_ns: int = 0, after_ns: int = 0) -> Flags:
+        """Return for which `steps` had `value` at some instant of the decision, or that much before or after it."""
+        found: Flags = (
+            steps.equal(value).highest(self.sent_ns - before_ns, self.done_ns + after_ns).astype(bool)
+        )
+        return found
+
+    def always(self, steps: Steps, value: int, before_ns: int = 0, after_ns: int = 0) -> Flags:
+        """Return for which `steps` had `value` all through the decision, and that much before and after it."""
+        found: Flags = (
+            steps.equal(value).lowest(self.sent_ns - before_ns, self.done_ns + after_ns).astype(bool)
+        )
+        return found
+
+    def blind(self, watcher: str, around_ns: int = 0) -> Flags:
+        """Return for which `watcher` could not see all through the decision, itself or because the API was silent."""
+        found: Flags = self.world.blind_at(
+            watcher, self.sent_ns - around_ns, self.done_ns + around_ns
+        ).astype(bool)
+        return found
+
+    # --- dependencies -----------------------------------------------------------------------------
+
+    def down(self, name: str) -> Claims:
+        """Claim that a dependency did not answer: by asking it, or because no pod of its role was ready."""
+        return strongest(self.unanswered(name), self.podless(name))
+
+    def unanswered(self, name: str) -> Claims:
+        """Claim that a dependency did not answer, by asking it; slow answers make it possible."""
+        steps = self.world.dependencies[name].steps
+        poll_ns = SLOW_POLL_NS.get(name, POLL_NS)
+        certain = self.always(steps, DOWN, 0, BACK_NS) & ~self.blind(name)
+        likely = self.ever(steps, DOWN, REUSE_NS, poll_ns)
+        slow = self.world.latency(name).highest(self.sent_ns - POLL_NS, self.done_ns + poll_ns) >= SLOW_NS
+        return strongest(
+            where(certain, Claim.CERTAIN), where(likely, Claim.LIKELY), where(slow, Claim.POSSIBLE)
+        )
+
+    def podless(self, role: str) -> Claims:
+        """Claim that no pod of a role was ready; a role without any pod ever seen is nobody's claim."""
+        steps = self.world.ready_pods[role].steps
+        seeing = ~self.blind("pods", WATCH_NS)
+        certain = self.always(steps, DOWN, 0, WATCH_NS) & seeing
+        return strongest(
+            where(certain, Claim.CERTAIN), where(self.ever(steps, DOWN, WATCH_NS, WATCH_NS), Claim.LIKELY)
+        )
+
+    # --- windows and shares -----------------------------------------------------------------------
+
+    @cached_property
+    def certain(self) -> Ints:
+        """Return the lowest count of certainly open windows while each was decided."""
+        return self.world.windows.certain.lowest(self.sent_ns, self.done_ns)
+
+    @cached_property
+    def possible(self) -> Ints:
+        """Return the highest count of possibly open windows meanwhile, the create's own not counted."""
+        own = (self.done_ns > self.sent_ns).astype(np.int64)
+        highest = self.world.windows.possible.highest(self.sent_ns, self.done_ns) - own
+        found: Ints = np.maximum(highest, self.certain)
+        return found
+
+    @cached_property
+    def others_in_flight(self) -> Ints:
+        """Return the most creates of ours that were unanswered meanwhile, itself not counted."""
+        return self.world.in_flight.highest(self.sent_ns, np.maximum(self.done_ns - 1, self.sent_ns)) - 1
+
+    def short_of(self, spare: Seen) -> Claims:
+        """Claim that no share was left in `spare`; those that creates in flight were promised may be the last ones."""
+        steps = spare.steps
+        seeing = ~(
+            self.blind("pods", WATCH_NS) | self.blind("nodes", WATCH_NS) | self.blind("jobs", WATCH_NS)
+        )
+        lowest = steps.lowest(self.sent_ns - WATCH_NS, self.done_ns + WATCH_NS)
+        return strongest(
+            where(self.always(steps, 0, WATCH_NS, WATCH_NS) & seeing, Claim.CERTAIN),
+            where(self.ever(steps, 0, WATCH_NS, WATCH_NS), Claim.LIKELY),
+            where((lowest != UNKNOWN) & (lowest <= np.maximum(self.others_in_flight, 0)), Claim.POSSIBLE),
+        )
+
+    @cached_property
+    def slots_unseen(self) -> Flags:
+        """Return for which the held slots could not be counted."""
+        return self.blind(SLOTS_WATCHER, WATCH_NS)
