@@ -1,18 +1,22 @@
 """Write a run's record by hand, line by line, for tests of judging: a small fake of everything that writes a history."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from harness.history.events import (
     AnyEvent,
+    ClusterEventSeen,
     DependencySeen,
     FaultChanged,
     FaultStep,
     FirstFrame,
+    NodeSeen,
     Outcome,
     Phase,
     PhaseChanged,
+    PodSeen,
     Record,
     RunEnded,
     RunStarted,
@@ -59,7 +63,7 @@ class Story:
     steps: tuple[PlannedStep, ...] = ()
     shift_s: float = 0.0
     events: list[tuple[str, AnyEvent]] = field(default_factory=list)
-    attempts: list[tuple[int, int, int, str, str]] = field(default_factory=list)
+    attempts: list[tuple[int, int, int, str, str, int]] = field(default_factory=list)
     frames: list[tuple[int, int, int, int]] = field(default_factory=list)
     windows: int = 0
 
@@ -83,13 +87,13 @@ class Story:
     def end(self, at_s: float, reason: str = "planned") -> None:
         self.say(RunEnded(at_ns=self.at(at_s), reason=reason))
 
-    def attempt(self, sent_s: float, done_s: float, outcome: str, body: str = "") -> int:
+    def attempt(self, sent_s: float, done_s: float, outcome: str, body: str = "", status: int = 0) -> int:
         self.windows += 1
-        self.attempts.append((self.at(sent_s), self.at(done_s), self.windows, outcome, body))
+        self.attempts.append((self.at(sent_s), self.at(done_s), self.windows, outcome, body, status))
         return self.windows
 
     def refused(self, sent_s: float, done_s: float, body: str = "") -> int:
-        return self.attempt(sent_s, done_s, Outcome.UNAVAILABLE_503, body)
+        return self.attempt(sent_s, done_s, Outcome.UNAVAILABLE_503, body, 503)
 
     def lost(self, sent_s: float, done_s: float) -> int:
         window = self.attempt(sent_s, done_s, Outcome.UNKNOWN)
@@ -148,6 +152,33 @@ class Story:
         self.say(ServiceSeen(at_ns=self.at(from_s), service=name, job_id=job, exists=True), "observe")
         if gone_s is not None:
             self.say(ServiceSeen(at_ns=self.at(gone_s), service=name, job_id=job, exists=False), "observe")
+
+    def pod(self, at_s: float, job: str = "", *, role: str = "stream", name: str = "", **seen: Any) -> None:
+        """A pod as watchers see it; Running and Ready on worker `w` unless `seen` says otherwise."""
+        told = {"exists": True, "phase": "Running", "ready": True, "node": "w", **seen}
+        named = name or (f"grpc-job-{job}-abcde" if job else role)
+        self.say(PodSeen(at_ns=self.at(at_s), pod=named, role=role, job_id=job, **told), "observe")
+
+    def node(self, at_s: float, *, ready: str = "True", cordoned: bool = False, name: str = "w") -> None:
+        seen = NodeSeen(
+            at_ns=self.at(at_s),
+            node=name,
+            exists=True,
+            ready=ready,
+            unschedulable=cordoned,
+            worker=True,
+            gpu_allocatable=20,
+        )
+        self.say(seen, "observe")
+
+    def warned(self, at_s: float, job: str, reason: str, text: str) -> None:
+        about = f"Pod/grpc-job-{job}-abcde"
+        seen = ClusterEventSeen(at_ns=self.at(at_s), about=about, reason=reason, text=text, warning=True)
+        self.say(seen, "observe")
+
+    def job_of(self, window: int) -> str:
+        """The job id of a window that `window` made."""
+        return f"{window}-{700 + window}"
 
     def depends(self, at_s: float, name: str, *, up: bool) -> None:
         self.say(DependencySeen(at_ns=self.at(at_s), dependency=name, up=up), "observe")
@@ -220,8 +251,8 @@ class Story:
             return numbers.setdefault(text, len(numbers))
 
         rows = [
-            (sent, sent, done, window, number("configure"), number(outcome), 0, 0, number(body), 0)
-            for sent, done, window, outcome, body in self.attempts
+            (sent, sent, done, window, number("configure"), number(outcome), status, 0, number(body), window)
+            for sent, done, window, outcome, body, status in self.attempts
         ]
         attempts = np.array(sorted(rows), dtype=ATTEMPTS.dtype)
         frames = np.array(

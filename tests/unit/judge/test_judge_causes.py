@@ -1,0 +1,433 @@
+"""Each cause claims what it should and leaves alone what it should not: pairs of small runs that differ in one thing."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from run_story import Story, ns
+
+from harness.history.events import (
+    FaultStep,
+    JobSeen,
+    LoadState,
+    LogLineSeen,
+    Outcome,
+    ServiceSeen,
+    WatcherState,
+)
+from harness.judge.blame import CAUSES, NAMES, Blames, blame
+from harness.judge.blame import causes as cause_files
+from harness.judge.findings import BlameGroup
+from harness.judge.record import RunRecord
+from harness.judge.world import World
+
+NGINX = "<html><head><title>503 Service Temporarily Unavailable</title></head><center>nginx</center>"
+OWN = '{"detail":"Service Unavailable"}'
+
+
+def blamed(story: Story, *, logs: bool = True) -> Blames:
+    record = RunRecord(story.run(), story.history())
+    return blame(record, World(record.records, record.attempts, record.end_ns), logs=logs)
+
+
+def cause(story: Story) -> str:
+    [name] = blamed(story).names
+    return name
+
+
+def group(story: Story) -> BlameGroup:
+    story.end(90)
+    [found] = story.judged().failures
+    return found
+
+
+def well() -> Story:
+    """All is well: everything answers, a worker is there, Focus Server is ready."""
+    story = Story(max_windows=10).begin()
+    for name in ("focus_server", "kubernetes_api", "server_rights", "mongodb", "broker", "fibre"):
+        story.depends(0.1, name, up=True)
+    story.node(0.1)
+    for role in ("focus_server", "mongodb", "broker", "player"):
+        story.pod(0.1, role=role)
+    return story
+
+
+# --- creates --------------------------------------------------------------------------------------
+
+
+def test_nothing_that_was_seen_explains_a_refusal_when_all_is_well() -> None:
+    story = well()
+    story.refused(10, 10.1, OWN)
+    assert cause(story) == "unexplained"
+
+
+@pytest.mark.parametrize(
+    ("dependency", "name"),
+    [
+        ("kubernetes_api", "kubernetes_unreachable"),
+        ("server_rights", "kubernetes_unreachable"),
+        ("mongodb", "mongodb_unavailable"),
+        ("broker", "broker_unavailable"),
+        ("fibre", "waiting_for_fibre"),
+    ],
+)
+def test_a_dependency_that_did_not_answer_is_the_cause_while_it_does_not_and_not_before_or_after(
+    dependency: str, name: str
+) -> None:
+    story = well()
+    story.depends(20, dependency, up=False)
+    story.depends(30, dependency, up=True)
+    for second in (10, 25, 40):
+        story.refused(second, second + 0.1, OWN)
+    assert blamed(story).names == ("unexplained", name, "unexplained")
+
+
+def test_what_went_down_between_two_questions_is_the_cause_of_what_failed_in_between() -> None:
+    story = well()
+    story.depends(20, "mongodb", up=False)
+    story.refused(19.2, 19.3, OWN)
+    assert cause(story) == "mongodb_unavailable"
+
+
+def test_rights_that_are_gone_and_an_api_that_is_silent_lie_behind_one_cause() -> None:
+    told = {}
+    for dependency in ("kubernetes_api", "server_rights"):
+        story = well()
+        story.depends(5, dependency, up=False)
+        story.refused(10, 10.1)
+        told[dependency] = group(story).behind
+    assert told == {
+        "kubernetes_api": "the API server did not answer",
+        "server_rights": "its service account may not do what it needs",
+    }
+
+
+def test_the_front_that_has_nobody_to_ask_means_focus_server_is_down() -> None:
+    story = well()
+    story.pod(9.9, role="focus_server", ready=False)
+    story.refused(10, 10.1, NGINX)
+    story.pod(20, role="focus_server")
+    assert cause(story) == "focus_server_down"
+    story = well()
+    story.pod(9.9, role="focus_server", ready=False)
+    story.refused(10, 10.1, OWN)  # it has answered itself: it was just going
+    assert group(story).cause == "focus_server_down"
+
+
+def test_no_connection_while_its_pods_are_well_is_the_way() -> None:
+    story = well()
+    story.attempt(
+        10, 10.1, Outcome.CONNECT_FAILED, "Cannot connect to host 127.0.0.1:80 [Connect call failed]"
+    )
+    assert cause(story) == "path"
+    story = well()
+    story.pod(5, role="focus_server", exists=False)
+    story.attempt(
+        10, 10.1, Outcome.CONNECT_FAILED, "Cannot connect to host 127.0.0.1:80 [Connect call failed]"
+    )
+    assert cause(story) == "focus_server_down"
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status", "name"),
+    [
+        (Outcome.VALIDATION_422, 422, "invalid_request"),
+        (Outcome.PARSE_500, 500, "invalid_request"),
+        (Outcome.OTHER_STATUS, 400, "invalid_request"),
+        (Outcome.OTHER_STATUS, 429, "unexplained"),
+        (Outcome.NO_RECORDING_404, 404, "no_recording"),
+        (Outcome.NOT_FOUND_404, 404, "path"),
+    ],
+)
+def test_what_the_server_said_itself_is_believed(outcome: Outcome, status: int, name: str) -> None:
+    story = well()
+    story.attempt(10, 10.1, outcome, "", status)
+    assert cause(story) == name
+
+
+def test_many_creates_in_flight_and_a_server_error_are_overload_and_few_are_not() -> None:
+    def crowd(others: int) -> Story:
+        story = well()
+        for _ in range(others):
+            story.window(9, 40)
+        story.attempts = [(row[0], story.at(11), *row[2:]) for row in story.attempts]
+        story.attempt(9.5, 10, Outcome.SERVER_5XX, "Internal Server Error", 500)
+        return story
+
+    assert cause(crowd(5)) == "server_overload"
+    assert cause(crowd(2)) == "unexplained"
+
+
+def test_our_own_lateness_is_our_own_fault_where_no_answer_came() -> None:
+    def late(outcome: Outcome, body: str = "") -> Story:
+        story = well()
+        for second in (*range(1, 11), *range(15, 20)):  # nothing is said while the loop stands still
+            lag_ns = ns(4) if second == 15 else 0
+            state = LoadState(
+                at_ns=story.at(second),
+                streams_open=0,
+                opening=0,
+                creates=1,
+                unknown=0,
+                lag_ns=lag_ns,
+                cpu=1.0,
+            )
+            story.say(state, "engine")
+        story.attempt(11, 15, outcome, body)
+        return story
+
+    assert cause(late(Outcome.READ_TIMEOUT)) == "generator"
+    assert cause(late(Outcome.UNAVAILABLE_503, OWN)) == "unexplained"
+    assert cause(late(Outcome.CONNECT_FAILED, "[Errno 24] Too many open files")) == "generator"
+
+
+def test_the_limit_is_the_cause_only_where_as_many_windows_may_be_open() -> None:
+    story = well()
+    for _ in range(10):
+        story.window(1, 40)
+    story.refused(10, 10.1, OWN)
+    assert cause(story) == "max_windows"
+
+
+def test_slots_of_windows_that_are_long_over_lie_behind_the_limit() -> None:
+    story = well()
+    for number in range(12):  # these show how soon slots come back
+        story.window(1 + number / 10, 4, gone_s=5)
+    for _ in range(10):
+        story.window(8, 11)
+    story.refused(40, 40.1, OWN)
+    found = group(story)
+    assert (found.cause, found.behind) == (
+        "max_windows",
+        "slots were still held by windows that were long over",
+    )
+
+
+def test_windows_of_others_lie_behind_the_limit_and_hold_beside_it() -> None:
+    story = well()
+    for number in range(1, 11):
+        name = f"grpc-service-{number}-99"
+        story.say(ServiceSeen(at_ns=story.at(2), service=name, job_id=f"{number}-99", exists=True), "observe")
+    story.refused(10, 10.1, OWN)
+    found = group(story)
+    assert (found.cause, found.behind) == ("max_windows", "windows of others held slots")
+
+
+def test_one_cordoned_worker_with_shares_left_elsewhere_is_no_cause() -> None:
+    def cordoned(schedulable: int) -> str:
+        story = well()
+        story.node(5, cordoned=True)
+        story.shares(5, 30, schedulable)
+        story.refused(10, 10.1, OWN)
+        return cause(story)
+
+    assert cordoned(15) == "unexplained"
+    assert cordoned(0) == "worker_unavailable"
+
+
+def test_a_server_that_has_just_become_ready_may_not_know_the_cluster_yet() -> None:
+    story = well()
+    story.pod(10, role="focus_server", ready=False)
+    story.pod(20, role="focus_server")
+    story.refused(21, 21.1, OWN)
+    story.refused(40, 40.1, OWN)
+    assert blamed(story).names == ("server_starting", "unexplained")
+
+
+def test_the_log_makes_a_cause_likely_and_is_not_looked_at_when_told_so() -> None:
+    story = well()
+    line = "ERROR: Cannot configure job: missing required fiber metadata fields: prr"
+    story.say(LogLineSeen(at_ns=story.at(10.05), pod="f", text=line), "observe")
+    story.refused(10, 10.1, OWN)
+    assert blamed(story).names == ("waiting_for_fibre",)
+    assert blamed(story, logs=False).names == ("unexplained",)
+
+
+def test_what_is_likely_stands_when_others_are_blind_and_what_is_merely_possible_does_not() -> None:
+    def blind_to_the_broker(*, full: bool) -> str:
+        story = well()
+        story.say(WatcherState(at_ns=story.at(5), watcher="broker", seeing=False), "observe")
+        for _ in range(10 if full else 9):
+            story.window(1, 40)
+        story.refused(10, 12, OWN)
+        story.refused(10, 12, OWN)
+        names = set(blamed(story).names)
+        assert len(names) == 1
+        return names.pop()
+
+    assert blind_to_the_broker(full=True) == "max_windows"
+    assert blind_to_the_broker(full=False) == "unknown"
+
+
+# --- windows --------------------------------------------------------------------------------------
+
+
+def unserved(outcome: Outcome, closed_s: float = 30, *, pod: bool = True) -> tuple[Story, str]:
+    """A window accepted at 10.1 s that ended badly, and its job id; its pod came up on worker `w`."""
+    story = well()
+    window = story.window(10, closed_s, outcome=outcome, frame_s=12)
+    job = story.job_of(window)
+    if pod:
+        story.pod(10.5, job, phase="Pending", ready=False)
+        story.pod(11, job)
+    return story, job
+
+
+def test_a_window_whose_pod_is_put_nowhere_wants_a_share_or_a_worker() -> None:
+    def waits(free: int, schedulable: int) -> str:
+        story, job = unserved(Outcome.PENDING_NO_START, pod=False)
+        story.shares(9, free, schedulable)
+        story.pod(10.5, job, phase="Pending", ready=False, node="", reason="Unschedulable")
+        return cause(story)
+
+    assert waits(0, 0) == "gpu_exhausted"
+    assert waits(20, 0) == "worker_unavailable"
+    assert waits(20, 20) == "unexplained"
+
+
+def test_a_pod_without_an_address_and_one_that_cannot_start_are_told_apart() -> None:
+    for reason, text, name in (
+        (
+            "FailedCreatePodSandBox",
+            "failed to allocate: no IP addresses available in range",
+            "pod_network_exhausted",
+        ),
+        ("Failed", "Error: ErrImagePull", "pod_start_failed"),
+    ):
+        story, job = unserved(Outcome.PENDING_NO_START, pod=False)
+        waits_for = "ErrImagePull" if name == "pod_start_failed" else "ContainerCreating"
+        story.pod(10.5, job, phase="Pending", ready=False, reason=waits_for)
+        story.warned(12, job, reason, text)
+        assert cause(story) == name
+
+
+def test_a_pod_that_runs_and_never_opens_its_port_did_not_start_unless_its_neighbours_share_the_fate() -> (
+    None
+):
+    story, _ = unserved(Outcome.PENDING_NO_START)
+    assert cause(story) == "pod_start_failed"
+    for _ in range(2):
+        window = story.window(10, 30, outcome=Outcome.PENDING_NO_START)
+        story.pod(11, story.job_of(window))
+    assert set(blamed(story).names) == {"path"}
+
+
+def test_a_stream_that_breaks_with_its_pod_or_with_its_node() -> None:
+    story, job = unserved(Outcome.STREAM_BROKEN)
+    story.frames.append((story.at(29.8), 1, 174_000, 0))
+    story.pod(29.9, job, exists=False)
+    assert cause(story) == "stream_pod_lost"
+    story, _ = unserved(Outcome.STREAM_BROKEN)
+    story.node(41, ready="Unknown")  # noticed when its grace is over
+    assert cause(story) == "worker_unavailable"
+
+
+def test_a_stream_that_ran_dry_and_was_removed_was_taken_for_idle_and_says_who_starved_it() -> None:
+    def dry(*, player: bool) -> Blames:
+        story, job = unserved(Outcome.STREAM_BROKEN)
+        if not player:
+            story.pod(11.5, role="player", exists=False)
+        name = f"grpc-job-{job}"
+        story.say(JobSeen(at_ns=story.at(29.5), job=name, job_id=job, exists=False), "observe")
+        story.pod(29.6, job, exists=False)
+        return blamed(story)
+
+    assert dry(player=True).names == ("idle_cleanup",)
+    found = dry(player=False)
+    assert {name for name, holds in zip(found.causes, found.held[0], strict=True) if holds} == {
+        "idle_cleanup",
+        "feed_unavailable",
+    }
+
+
+def test_a_window_without_a_frame_wants_broker_or_player() -> None:
+    for role, name in (("broker", "broker_unavailable"), ("player", "feed_unavailable")):
+        story, _ = unserved(Outcome.STREAM_NO_FRAME)
+        story.pod(8, role=role, exists=False)
+        assert cause(story) == name
+    story, _ = unserved(Outcome.STREAM_NO_FRAME)
+    assert cause(story) == "unexplained"
+
+
+def test_the_frames_of_another_job_are_foreign_load() -> None:
+    story, _ = unserved(Outcome.FOREIGN_STREAM)
+    assert cause(story) == "foreign_load"
+
+
+def test_a_window_that_failed_where_nobody_saw_its_pod_is_unknown() -> None:
+    story, _ = unserved(Outcome.STREAM_BROKEN)
+    story.say(WatcherState(at_ns=story.at(20), watcher="pods", seeing=False), "observe")
+    assert cause(story) == "unknown"
+
+
+# --- laws -----------------------------------------------------------------------------------------
+
+tenths = st.integers(0, 600).map(lambda tenth: tenth / 10)
+
+
+@st.composite
+def runs(draw: st.DrawFn) -> Story:
+    story = Story(max_windows=draw(st.none() | st.integers(0, 3))).begin()
+    for _ in range(draw(st.integers(0, 5))):
+        name = draw(st.sampled_from(["mongodb", "kubernetes_api", "focus_server", "broker", "fibre"]))
+        story.depends(draw(tenths), name, up=draw(st.booleans()))
+    for _ in range(draw(st.integers(0, 3))):
+        watcher = draw(st.sampled_from(["pods", "nodes", "services", "mongodb"]))
+        state = WatcherState(at_ns=story.at(draw(tenths)), watcher=watcher, seeing=draw(st.booleans()))
+        story.say(state, "observe")
+    failures = [one for one in Outcome if one not in (Outcome.STREAMING, Outcome.COMPLETE, Outcome.CANCELLED)]
+    for _ in range(draw(st.integers(1, 6))):
+        sent = draw(tenths)
+        outcome = draw(st.sampled_from(failures))
+        body = draw(st.sampled_from(["", NGINX, OWN, "Too many open files"]))
+        if outcome in (Outcome.PENDING_NO_START, Outcome.STREAM_NO_FRAME, Outcome.STREAM_BROKEN):
+            story.window(sent, sent + 5, outcome=outcome, service=draw(st.booleans()))
+        else:
+            story.attempt(sent, sent + draw(tenths) / 10, outcome, body, draw(st.sampled_from([0, 404, 503])))
+    return story
+
+
+@settings(max_examples=60, deadline=None)
+@given(runs())
+def test_blame_is_total_every_failure_has_exactly_one_cause_and_it_is_among_those_that_held(
+    story: Story,
+) -> None:
+    found = blamed(story)
+    assert len(found.names) == len(found.failures) == len(found.held)
+    assert set(found.names) <= set(NAMES)
+    assert all(found.held[index, primary] for index, primary in enumerate(found.primary.tolist()))
+    grouped = story.judged().failures
+    assert sum(one.count for one in grouped) == len(found.failures)
+
+
+@settings(max_examples=40, deadline=None)
+@given(runs(), st.lists(st.tuples(tenths, st.sampled_from(list(FaultStep))), max_size=6))
+def test_blame_is_the_same_whatever_was_injected(story: Story, steps: list[tuple[float, FaultStep]]) -> None:
+    before = blamed(story)
+    for number, (at_s, step) in enumerate(steps):
+        story.fault_step("kill-mongo", at_s, step, entry=str(number))
+    after = blamed(story)
+    assert before.names == after.names
+    assert (before.held == after.held).all()
+
+
+def test_no_rule_knows_of_faults() -> None:
+    folder = Path(cause_files.__file__).parents[1]
+    sources = [
+        *folder.rglob("*.py"),
+        *(folder.parent / f"{name}.py" for name in ("world", "windows", "slots")),
+    ]
+    assert len(sources) > len(CAUSES)
+    for source in sources:
+        text = source.read_text(encoding="utf-8")
+        for word in ("FaultChanged", "FaultStep", "ExperimentEnded", "PhaseChanged", "judge.faults"):
+            assert word not in text, f"{source.name} knows of {word}"
+
+
+def test_every_file_of_a_cause_is_in_the_tuple_and_says_its_name() -> None:
+    files = {file.stem for file in Path(cause_files.__file__).parent.glob("*.py")} - {"__init__"}
+    assert files == {one.name for one in CAUSES}
+    assert all(one.heading and one.sentence and one.remedy for one in CAUSES)
+    assert msgspec.json.encode(NAMES)
