@@ -41,14 +41,39 @@ HOP_BY_HOP = frozenset(
 CLIENT_GONE = 499
 
 
-def page(status: int) -> web.Response:
-    """Return nginx's own page for a status."""
+def page(status: int, dialect: str = "nginx") -> web.Response:
+    """Return the error page of an ingress of that make."""
+    text, kind = PAGES[dialect](status)
+    server = {"Server": dialect} if dialect != "haproxy" else {}
+    return web.Response(status=status, text=text, content_type=kind, headers=server)
+
+
+def _nginx(status: int) -> tuple[str, str]:
     title = TITLES[status]
-    text = (
-        f"<html>\r\n<head><title>{title}</title></head>\r\n<body>\r\n<center><h1>{title}</h1></center>\r\n"
-        "<hr><center>nginx</center>\r\n</body>\r\n</html>\r\n"
-    )
-    return web.Response(status=status, text=text, content_type="text/html", headers={"Server": "nginx"})
+    head = f"<html>\r\n<head><title>{title}</title></head>\r\n<body>\r\n<center><h1>{title}</h1></center>\r\n"
+    return f"{head}<hr><center>nginx</center>\r\n</body>\r\n</html>\r\n", "text/html"
+
+
+def _haproxy(status: int) -> tuple[str, str]:
+    said = {
+        502: "The server returned an invalid or incomplete response.",
+        503: "No server is available to handle this request.",
+        504: "The server didn't respond in time.",
+    }.get(status, "")
+    title = f"{status} {TITLES[status].partition(' ')[2]}"
+    return f"<html><body><h1>{title}</h1>\n{said}\n</body></html>\n", "text/html"
+
+
+def _envoy(status: int) -> tuple[str, str]:
+    said = {
+        502: "upstream connect error or disconnect/reset before headers. reset reason: connection termination",
+        503: "no healthy upstream",
+        504: "upstream request timeout",
+    }.get(status, "")
+    return said, "text/plain"
+
+
+PAGES = {"nginx": _nginx, "haproxy": _haproxy, "envoy": _envoy}
 
 
 class Backends:
@@ -129,9 +154,9 @@ class Ingress:
     async def _answer(self, request: web.BaseRequest, request_id: str) -> web.StreamResponse:
         path = self._stripped(request.raw_path)
         if path is None:
-            return page(404)
+            return page(404, self._settings.ingress_dialect)
         if (request.content_length or 0) > MAX_BODY:
-            return page(413)
+            return page(413, self._settings.ingress_dialect)
         body = await request.read() if request.can_read_body else b""
         headers = CIMultiDict(
             (key, value) for key, value in request.headers.items() if key.lower() not in HOP_BY_HOP
@@ -183,7 +208,7 @@ class Ingress:
         self._truth.write(
             "ingress_error", status=status, causes=[Cause.FOCUS_SERVER], reason=reason, request_id=request_id
         )
-        return page(status)
+        return page(status, self._settings.ingress_dialect)
 
     @staticmethod
     def _log(request: web.BaseRequest, status: int, began_s: float, request_id: str) -> None:

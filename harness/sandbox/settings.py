@@ -139,6 +139,21 @@ class Settings:
     broker_timeout_s: float = 1.0
     kubernetes_check: bool = True
     kubernetes_timeout_s: float = 1.0
+    check_order: tuple[str, ...] = (
+        "focus_server_down",
+        "kubernetes_unreachable",
+        "gpu_exhausted",
+        "worker_unavailable",
+        "max_windows",
+        "mongodb_unavailable",
+        "broker_unavailable",
+        "waiting_for_fibre",
+    )
+    """Precedence of causes: the first that holds is the one a refusal is for (the truth log's `primary`)."""
+    refusal_body: str = "json"
+    """What a refusal of the server says: `json`, `text`, `error` (another JSON) or nothing (`empty`)."""
+    whim_share: float = 0.0
+    """Share of creates refused for no reason at all, which nothing that can be seen explains."""
     check_reuse_s: float = 0.1
     """How old a shared answer of a dependency may be; requests within it share one call."""
     storage_mount_path: str = "/prisma/root/recordings/segy"
@@ -200,6 +215,8 @@ class Settings:
     # Ingress.
     ingress_connect_timeout_s: float = 5.0
     ingress_read_timeout_s: float = 60.0
+    ingress_dialect: str = "nginx"
+    """Whose error pages the ingress answers with: `nginx`, `haproxy` or `envoy`."""
 
     @classmethod
     def make(
@@ -349,6 +366,8 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "broker": ("auto", "off"),
     "cleanup_sign": ("frames", "cpu"),
     "historic_rule": ("overlap", "strict"),
+    "refusal_body": ("json", "text", "error", "empty"),
+    "ingress_dialect": ("nginx", "haproxy", "envoy"),
 }
 
 
@@ -372,6 +391,10 @@ def contradictions(settings: Settings) -> list[str]:
         found.append(
             f"node_grace_s={settings.node_grace_s} is under three heartbeats of {settings.node_heartbeat_s} s: "
             "nodes would go NotReady by themselves"
+        )
+    if sorted(settings.check_order) != sorted(Settings.check_order):
+        found.append(
+            f"check_order={','.join(settings.check_order)}: name each of {', '.join(Settings.check_order)} once"
         )
     last_port = settings.node_port_base + (settings.max_windows or 1)
     if not settings.node_port_min <= settings.node_port_base + 1 <= last_port <= settings.node_port_max:

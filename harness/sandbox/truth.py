@@ -19,7 +19,7 @@ from typing import Any, TextIO
 
 
 class Cause(StrEnum):
-    """Why a create is refused, in the order of precedence: the first that held is the primary one."""
+    """Why a create is refused; which one is the primary one, the setting `check_order` says."""
 
     FOCUS_SERVER = "focus_server_down"
     KUBERNETES_API = "kubernetes_unreachable"
@@ -29,14 +29,13 @@ class Cause(StrEnum):
     MONGODB = "mongodb_unavailable"
     BROKER = "broker_unavailable"
     WAITING_FOR_FIBER = "waiting_for_fibre"
+    WHIM = "unexplained"
+    """For no reason that anybody could see; never beside another cause."""
 
 
-ORDER: tuple[Cause, ...] = tuple(Cause)
-
-
-def in_order(causes: set[Cause]) -> list[Cause]:
-    """Return causes in processing order; the first is the primary one."""
-    return [cause for cause in ORDER if cause in causes]
+def in_order(causes: set[Cause], order: tuple[str, ...]) -> list[Cause]:
+    """Return causes in the order of precedence; the first is the primary one."""
+    return sorted(causes, key=lambda cause: order.index(cause) if cause in order else len(order))
 
 
 class TruthLog:

@@ -3,7 +3,10 @@
 import json
 from pathlib import Path
 
-from harness.sandbox.truth import ORDER, Cause, TruthLog, in_order, read
+import pytest
+
+from harness.sandbox.settings import Settings, SettingsError
+from harness.sandbox.truth import Cause, TruthLog, in_order, read
 
 
 def test_facts_of_all_processes_come_in_time_order(tmp_path: Path) -> None:
@@ -48,6 +51,13 @@ def test_a_torn_last_line_is_left_out(tmp_path: Path) -> None:
     assert [fact["kind"] for fact in read(tmp_path)] == ["whole"]
 
 
-def test_the_first_cause_is_the_one_the_flow_meets_first() -> None:
-    assert in_order({Cause.MONGODB, Cause.MAX_WINDOWS, Cause.GPU_EXHAUSTED})[0] == Cause.GPU_EXHAUSTED
-    assert in_order(set(ORDER)) == list(ORDER)
+def test_the_order_of_the_checks_says_which_cause_is_the_primary_one() -> None:
+    found = {Cause.MONGODB, Cause.MAX_WINDOWS, Cause.GPU_EXHAUSTED}
+    assert in_order(found, Settings.check_order)[0] == Cause.GPU_EXHAUSTED
+    assert in_order(found, tuple(reversed(Settings.check_order)))[0] == Cause.MONGODB
+    assert in_order(set(Cause), Settings.check_order)[-1] == Cause.WHIM
+
+
+def test_an_order_that_leaves_a_check_out_is_refused() -> None:
+    with pytest.raises(SettingsError, match="name each of"):
+        Settings.make(sets=("check_order=max_windows,mongodb_unavailable",))

@@ -14,7 +14,13 @@ from harness.sandbox.pods.focus_server.requests import Wish
 from harness.sandbox.settings import Settings
 
 WAITING = "waiting for fiber"
-UNAVAILABLE: dict[str, str] = {"detail": "Service Unavailable"}
+UNAVAILABLE: dict[str, Any] = {
+    "json": {"detail": "Service Unavailable"},
+    "text": "Service Unavailable",
+    "error": {"error": "unavailable", "status": 503},
+    "empty": "",
+}
+"""What a refusal says, by dialect: never why."""
 NO_RECORDING = {"error": "No recording found in given time range"}
 INVALID_JOB = {"error": "Invalid job_id"}
 

@@ -53,9 +53,13 @@ def _add_configure(app: FastAPI, settings: Settings, windows: Windows) -> None:
         async with site.create() as fate:
             if not fate.creates:
                 assert fate.status is not None
+                windows.overloaded(request_id, fate)
                 return _site_error(fate.status)
             answer = await windows.open(wish, request_id)
-        return JSONResponse(answer) if fate.status is None else _site_error(fate.status)
+        if fate.status is None:
+            return JSONResponse(answer)
+        windows.overloaded(request_id, fate)
+        return _site_error(fate.status)
 
 
 def _add_reads(app: FastAPI, settings: Settings, windows: Windows, store: Store, fibre: Fibre) -> None:
@@ -91,7 +95,7 @@ async def _recordings(store: Store, settings: Settings, start: int, end: int) ->
     except StoreError as error:
         log.warning("%s", error)
         if settings.mongodb_check:
-            raise Refused(503, answers.UNAVAILABLE) from error
+            raise Refused(503, answers.UNAVAILABLE[settings.refusal_body]) from error
         raise Refused(500, "Internal Server Error") from error
 
 

@@ -22,6 +22,7 @@ class Fate:
     """What the site does to one create: a status to answer instead, or None; and whether work was done first."""
 
     status: int | None = None
+    parallel: int = 1
 
     @property
     def creates(self) -> bool:
@@ -44,7 +45,7 @@ class Site:
         try:
             parallel = self.in_flight
             await asyncio.sleep(self.latency_s(parallel))
-            yield Fate(self._status(parallel))
+            yield Fate(self._status(parallel), parallel)
         finally:
             self.in_flight -= 1
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from harness.sandbox.pods.focus_server import answers, objects
 from harness.sandbox.pods.focus_server.dependencies import Dependencies
 from harness.sandbox.pods.focus_server.fibre import Fibre
 from harness.sandbox.pods.focus_server.requests import Refused, Wish
+from harness.sandbox.pods.focus_server.site import Fate
 from harness.sandbox.pods.focus_server.store import Store, StoreError, accepted, recorded_rows
 from harness.sandbox.pods.focus_server.world import World
 from harness.sandbox.settings import Settings
@@ -72,10 +74,13 @@ class Windows:
         self._counter = 0 if settings.counter_resets else int(time.time() * 10) % 1_000_000
         self._answers: dict[str, tuple[float, dict[str, Any]]] = {}
         self._background: set[asyncio.Task[None]] = set()
+        self._chance = random.Random()
 
     async def open(self, wish: Wish, request_id: str) -> dict[str, Any]:
         """Open a window and return the answer; Refused says what is answered otherwise."""
         settings = self._settings
+        if self._chance.random() < settings.whim_share:
+            self._refuse({Cause.WHIM}, request_id)
         if self._fibre.metadata is None and not wish.historic:
             log.error("Cannot configure job: missing required fiber metadata fields: prr")
             self._refuse({Cause.WAITING_FOR_FIBER}, request_id)
@@ -100,6 +105,10 @@ class Windows:
         answer = answers.configured(wish, assignment, host, settings.node_port_base + slot, settings)
         self._answers[assignment.job_id] = (time.monotonic(), answer)
         return answer
+
+    def overloaded(self, request_id: str, fate: Fate) -> None:
+        """Take note that a create failed because of others beside it."""
+        self._truth.write("overload", status=fate.status, parallel=fate.parallel, request_id=request_id)
 
     def metadata(self, job_id: str) -> dict[str, Any] | None:
         """Return the answer of an open window once it is old enough; None otherwise."""
@@ -129,13 +138,13 @@ class Windows:
         return found
 
     def _refuse(self, causes: set[Cause], request_id: str, job_id: str = "") -> NoReturn:
-        ordered = in_order(causes)
+        ordered = in_order(causes, self._settings.check_order)
         held = len(self._world.held())
         self._truth.write(
             "refusal", status=503, primary=ordered[0], causes=ordered, request_id=request_id, held=held,
-            **({"job_id": job_id} if job_id else {}),
+            synced=self._world.synced, **({"job_id": job_id} if job_id else {}),
         )  # fmt: skip
-        raise Refused(503, answers.UNAVAILABLE)
+        raise Refused(503, answers.UNAVAILABLE[self._settings.refusal_body])
 
     async def _recorded_rows(self, wish: Wish, request_id: str) -> int:
         """Return the rows a historic window will have; Refused 404 when there is no recording."""
