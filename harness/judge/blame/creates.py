@@ -156,6 +156,7 @@ class Creates:
         certain = self.always(steps, DOWN, 0, BACK_NS) & ~self.blind(name)
         likely = self.ever(steps, DOWN, REUSE_NS, poll_ns)
         slow = self.world.latency(name).highest(self.sent_ns - POLL_NS, self.done_ns + poll_ns) >= SLOW_NS
+        slow &= self.took_ns >= SLOW_NS  # who gives up waiting has waited
         return strongest(
             where(certain, Claim.CERTAIN), where(likely, Claim.LIKELY), where(slow, Claim.POSSIBLE)
         )

@@ -1,0 +1,282 @@
+"""`make score`: how often blame is right. Plays faults on sandboxes with drawn parameters and holds every cause against the truth.
+
+    python -m tests.score [--seed N] [--only TEXT] [--quick] [--sandboxes N] [--keep DIR]
+    python -m tests.score --rejudge DIR          judge kept runs again, with today's rules
+
+Prints the figures, writes reports/score.json, and ends with 0 if every bound holds, else with 10.
+"""
+
+import argparse
+import json
+import queue
+import shutil
+import sys
+import tempfile
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness.history.reader import read_history
+from harness.history.run import read_run
+from harness.judge.blame import VERSION, blame
+from harness.judge.record import RunRecord
+from harness.judge.world import World
+from tests.score import tables
+from tests.score.figures import UNKNOWN, Case, Figures, counted, figures
+from tests.score.labels import AFTER_NS, Truth, edges_ns, labels_of, truth_of
+from tests.score.plan import OTHER, PAIR, SINGLE, TRIPLE, Run, plan
+from tests.score.play import ROOT, play
+
+REPORT = ROOT / "reports" / "score.json"
+BOUNDS = {
+    "single": 0.995,
+    "overlaps": 0.97,
+    "worst cause": 0.97,
+    "confidently wrong": 0,
+    "unexplained": 0.001,
+    "failures": 5000,
+    "per cause": 150,
+}
+
+
+def main() -> int:
+    """Play or re-judge, print, write."""
+    options = _options()
+    began = time.monotonic()
+    if options.rejudge:
+        runs = [
+            (folder.name, folder) for folder in sorted(Path(options.rejudge).iterdir()) if folder.is_dir()
+        ]
+        told = [_told(folder) for _, folder in runs]
+        trouble = {name: one["trouble"] for (name, _), one in zip(runs, told, strict=True) if one["trouble"]}
+    else:
+        folder = Path(options.keep) if options.keep else Path(tempfile.mkdtemp(prefix="score-"))
+        have_broker = shutil.which("rabbitmq-server") is not None
+        wanted = [run for run in plan(options.seed, broker=have_broker) if options.only in run.name]
+        if options.quick:
+            wanted = [run for run in wanted if run.name.endswith("-1") or not run.windows]
+        trouble = _play(wanted, folder, options.sandboxes)
+        runs = [(run.name, folder / run.name) for run in wanted]
+    cases: list[Case] = []
+    for name, place in runs:
+        try:
+            cases += cases_of(place)
+        except Exception as error:
+            trouble[name] = f"cannot be scored: {type(error).__name__}: {error}"
+    said = summary(cases, trouble, options.seed, time.monotonic() - began)
+    REPORT.parent.mkdir(exist_ok=True)
+    REPORT.write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
+    sys.stdout.write(tables.page(said))
+    if not options.rejudge and not options.keep:
+        shutil.rmtree(folder, ignore_errors=True)
+    return 0 if all(bound["holds"] for bound in said["bounds"].values()) else 10
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.score", description=__doc__.splitlines()[0])
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", default="", help="play the runs whose name has this text")
+    parser.add_argument("--quick", action="store_true", help="the first run of each kind")
+    parser.add_argument("--sandboxes", type=int, default=3, help="how many at once (3)")
+    parser.add_argument("--keep", default="", help="keep every run's record and truth in this folder")
+    parser.add_argument("--rejudge", default="", help="score the runs kept in this folder, play nothing")
+    return parser.parse_args()
+
+
+def _play(runs: list[Run], folder: Path, sandboxes: int) -> dict[str, str]:
+    """Play all runs, some at once; return what went wrong with the playing, by run."""
+    waiting: queue.SimpleQueue[Run] = queue.SimpleQueue()
+    for run in sorted(runs, key=lambda run: -run.duration_s):
+        waiting.put(run)
+    trouble: dict[str, str] = {}
+    lock = threading.Lock()
+
+    def work() -> None:
+        while True:
+            try:
+                run = waiting.get_nowait()
+            except queue.Empty:
+                return
+            try:
+                wrong = play(run, folder / run.name)
+            except Exception as error:
+                wrong = f"{type(error).__name__}: {error}"
+            (folder / run.name).mkdir(parents=True, exist_ok=True)
+            (folder / run.name / "trouble.txt").write_text(wrong)
+            with lock:
+                if wrong:
+                    trouble[run.name] = wrong
+                sys.stdout.write(f"{run.name}: {wrong or 'played'}; {waiting.qsize()} wait\n")
+                sys.stdout.flush()
+
+    threads = [threading.Thread(target=work) for _ in range(sandboxes)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return trouble
+
+
+def _told(folder: Path) -> dict[str, Any]:
+    file = folder / "trouble.txt"
+    return {"trouble": file.read_text() if file.exists() else ""}
+
+
+def cases_of(folder: Path) -> list[Case]:
+    """Return the counted failures of a kept run with their truth and their blame."""
+    told = json.loads((folder / "run.json").read_text())["run"]
+    record = RunRecord(read_run(folder / "record"), read_history(folder / "record" / "history"))
+    world = World(record.records, record.attempts, record.end_ns)
+    blames, bare = blame(record, world), blame(record, world, logs=False)
+    truth = truth_of(folder, record)
+    labels = labels_of(blames.failures, truth)
+    windows: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for index, label in enumerate(labels):
+        if label is not None:
+            windows[_window(told, truth, int(blames.failures.at_ns[index]))].append(index)
+    cases = []
+    for (kind, combination), members in windows.items():
+        here = np.array(members)
+        chosen, near = counted(blames.failures.at_ns[here], edges_ns(truth), told["seed"])
+        for place, close in zip(here[chosen].tolist(), near.tolist(), strict=True):
+            label = labels[place]
+            assert label is not None
+            cases.append(
+                Case(
+                    kind=kind,
+                    combination=combination,
+                    seed=told["seed"],
+                    label=label,
+                    blamed=blames.names[place],
+                    without_logs=bare.names[place],
+                    blind=bool(blames.blind[place]),
+                    near_an_edge=close,
+                )
+            )
+    return cases
+
+
+def _window(told: dict[str, Any], truth: Truth, at_ns: int) -> tuple[str, str]:
+    """Return the kind and the faults of the stretch of a run that an instant lies in."""
+    mode, load = told["mode"], told["load"]
+    inside = set(truth.faults_at(at_ns, at_ns, AFTER_NS))
+    for window in told["windows"]:
+        if inside & set(window["faults"]):
+            return window["kind"], f"{'+'.join(window['faults'])} ({mode}, {load})"
+    name = told["trick"] or (told["name"] if not told["windows"] else "no fault")
+    kind = OTHER if not told["windows"] or told["trick"] else SINGLE
+    return kind, f"{name} ({mode}, {load})"
+
+
+def summary(cases: list[Case], trouble: dict[str, str], seed: int, took_s: float) -> dict[str, Any]:
+    """Return what reports/score.json says."""
+    everything = figures(cases)
+    by_kind = {kind: figures(c for c in cases if c.kind == kind) for kind in (SINGLE, PAIR, TRIPLE, OTHER)}
+    overlaps = figures(c for c in cases if c.kind in (PAIR, TRIPLE))
+    sighted = figures(c for c in cases if not c.blind)
+    seeds = {one: figures(c for c in cases if c.seed == one).held.value for one in {c.seed for c in cases}}
+    worst_seed = min(seeds.items(), key=lambda item: item[1] or 0, default=(0, None))
+    return {
+        "seed": seed,
+        "blame_version": VERSION,
+        "took_s": round(took_s),
+        "failures": everything.held.of,
+        "near_an_edge": everything.near_an_edge,
+        "bounds": _bounds(everything, by_kind, overlaps, sighted),
+        "strict": everything.strict.told(),
+        "any_held": everything.held.told(),
+        "any_held_without_logs": everything.held_without_logs.told(),
+        "unexplained": everything.unexplained.told(),
+        "unknown": everything.unknown.told(),
+        "inside_blind_spots": everything.inside_blind_spots,
+        "confidently_wrong": everything.confidently_wrong,
+        "seeds": {"mean": _mean(seeds.values()), "worst": worst_seed[1], "worst_seed": worst_seed[0]},
+        "per_kind": {
+            kind: {
+                "any_held": one.held.told(),
+                "strict": one.strict.told(),
+                "without_logs": one.held_without_logs.told(),
+            }
+            for kind, one in by_kind.items()
+        },
+        "per_cause": {
+            cause: {
+                "recall": everything.recall[cause].told(),
+                "precision": everything.precision[cause].told(),
+            }
+            for cause in sorted({*everything.recall, *everything.precision})
+        },
+        "per_combination": _combinations(cases),
+        "confusion": [
+            [true, blamed, count] for (true, blamed), count in sorted(everything.confusion.items())
+        ],
+        "not_played": trouble,
+    }
+
+
+def _combinations(cases: Iterable[Case]) -> dict[str, Any]:
+    parts: dict[str, list[Case]] = defaultdict(list)
+    for case in cases:
+        parts[case.combination].append(case)
+    found = {}
+    for name, some in sorted(parts.items()):
+        one = figures(some)
+        found[name] = {
+            "failures": one.held.of,
+            "any_held": one.held.value,
+            "strict": one.strict.value,
+            "unexplained": one.unexplained.good,
+            "confidently_wrong": one.confidently_wrong,
+        }
+    return found
+
+
+def _bounds(
+    everything: Figures, by_kind: dict[str, Figures], overlaps: Figures, sighted: Figures
+) -> dict[str, Any]:
+    """Hold the figures against what is asked; with and without the server's log, the worse counts."""
+    single = by_kind[SINGLE]
+    shares = [
+        share.value
+        for cause, share in sighted.recall.items()
+        if share.of >= BOUNDS["per cause"] and cause != UNKNOWN
+    ]
+    shares += [share.value for share in sighted.precision.values() if share.of >= BOUNDS["per cause"]]
+    few = {cause: share.of for cause, share in everything.recall.items() if share.of < BOUNDS["per cause"]}
+    measured = {
+        "single": _worse(single),
+        "overlaps": _worse(overlaps),
+        "worst cause": min((share for share in shares if share is not None), default=0.0),
+        "confidently wrong": everything.confidently_wrong,
+        "unexplained": everything.unexplained.value or 0.0,
+        "failures": everything.held.of,
+    }
+    upper = ("confidently wrong", "unexplained")
+    found = {
+        name: {
+            "measured": value,
+            "bound": BOUNDS[name],
+            "holds": value <= BOUNDS[name] if name in upper else value >= BOUNDS[name],
+        }
+        for name, value in measured.items()
+    }
+    found["per cause"] = {"measured": few, "bound": BOUNDS["per cause"], "holds": not few}
+    return found
+
+
+def _worse(one: Figures) -> float:
+    return min(one.held.value or 0.0, one.held_without_logs.value or 0.0)
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

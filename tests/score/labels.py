@@ -1,0 +1,182 @@
+"""What each failure of a kept run was really for: the sandbox's truth log, and what was injected, joined with the client's record.
+
+Read by the scorer alone. A create is told by its request id. A window that was accepted and not served is told by what was really
+wrong while it suffered: the faults that were in, as their documentation says what they do to a window.
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness.history.events import FaultChanged, FaultStep, Outcome
+from harness.judge.blame import Failures
+from harness.judge.record import RunRecord
+from harness.sandbox.truth import read
+
+S = 1_000_000_000
+AFTER_NS = 12 * S
+"""A window may suffer from a fault for this long after it was undone."""
+BEFORE_NS = S // 2
+
+TO_WINDOWS: dict[str, tuple[str, ...]] = {
+    "cordon-worker": ("worker_unavailable",),
+    "drain-worker": ("stream_pod_lost", "worker_unavailable"),
+    "worker-not-ready": ("worker_unavailable", "stream_pod_lost", "pod_start_failed"),
+    "worker-crash": ("worker_unavailable", "stream_pod_lost", "pod_start_failed"),
+    "saturate-gpu": ("gpu_exhausted",),
+    "exhaust-pod-ips": ("pod_network_exhausted",),
+    "revoke-kubernetes-access": (),
+    "api-server-slow": ("kubernetes_unreachable",),
+    "api-server-down": ("kubernetes_unreachable",),
+    "kill-streams": ("stream_pod_lost",),
+    "drop-network": ("path", "idle_cleanup"),
+    "rabbitmq-outage": ("broker_unavailable", "idle_cleanup"),
+    "starve-feed": ("feed_unavailable", "idle_cleanup"),
+    "waiting-for-fibre": ("feed_unavailable", "idle_cleanup"),
+}
+"""What a fault does to a window that was accepted; others do nothing to one."""
+
+BY_OUTCOME: dict[str, str] = {
+    Outcome.VALIDATION_422: "invalid_request",
+    Outcome.PARSE_500: "invalid_request",
+    Outcome.OTHER_STATUS: "invalid_request",
+    Outcome.NO_RECORDING_404: "no_recording",
+    Outcome.FOREIGN_STREAM: "foreign_load",
+}
+"""What the server, or the stream itself, said plainly."""
+
+
+@dataclass(frozen=True)
+class Label:
+    """The truth about one failure: the check that refused, and everything that held."""
+
+    primary: str
+    held: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What the sandbox knew, by request, and when what was in; instants are the run's."""
+
+    by_request: dict[int, Label]
+    tricks: tuple[tuple[int, int, str], ...]
+    faults: tuple[tuple[str, int, int], ...]
+    """Experiment, from the attempt to inject it until it was verified undone."""
+
+    def faults_at(self, from_ns: int, to_ns: int, after_ns: int = 0) -> tuple[str, ...]:
+        """Return the experiments whose faults were in at some instant between two, or were until shortly before."""
+        return tuple(
+            sorted({name for name, start, end in self.faults if start <= to_ns and from_ns <= end + after_ns})
+        )
+
+
+def truth_of(folder: Path, record: RunRecord) -> Truth:
+    """Read the truth of a kept run."""
+    facts = read(folder / "truth")
+    start_ns = run_start_ns(facts, record)
+    by_request: dict[int, Label] = {}
+    for fact in facts:
+        if fact["kind"] in ("refusal", "ingress_error", "server_error", "overload") and fact.get(
+            "request_id"
+        ):
+            label = _label(fact)
+            number = request_number(fact["request_id"])
+            if number in by_request:  # the ingress adds its word to what the server had said
+                before = by_request[number]
+                label = Label(before.primary, before.held | label.held)
+            by_request[number] = label
+    return Truth(by_request, tuple(_tricks(folder, start_ns)), tuple(_faults(record)))
+
+
+def run_start_ns(facts: Iterable[dict[str, Any]], record: RunRecord) -> int:
+    """Return the reading of the host's clock at the run's start: what happened on a request's way lies between sent and done."""
+    rows = record.creates
+    sent = dict(zip(rows["request_id"].tolist(), rows["sent_ns"].tolist(), strict=True))
+    done = dict(zip(rows["request_id"].tolist(), rows["done_ns"].tolist(), strict=True))
+    told = [(fact["at_ns"], request_number(fact["request_id"])) for fact in facts if fact.get("request_id")]
+    bounds = [(at_ns - done[number], at_ns - sent[number]) for at_ns, number in told if number in sent]
+    earliest, latest = max(low for low, _ in bounds), min(high for _, high in bounds)
+    return (earliest + latest) // 2
+
+
+def _label(fact: dict[str, Any]) -> Label:
+    if fact["kind"] == "overload":
+        return Label("server_overload", frozenset({"server_overload"}))
+    causes = list(fact["causes"])
+    held = set(causes)
+    if fact["kind"] == "refusal" and not fact.get("synced", True):
+        held.add("server_starting")
+    return Label(causes[0], frozenset(held))
+
+
+def request_number(request_id: str) -> int:
+    """Return the number by which samples name a request."""
+    try:
+        return int(request_id, 16) & 0xFFFF_FFFF_FFFF_FFFF
+    except ValueError:
+        return 0
+
+
+def _tricks(folder: Path, start_ns: int) -> Iterable[tuple[int, int, str]]:
+    file = folder / "tricks.jsonl"
+    told = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+    for begun, ended in zip(told[::2], told[1::2], strict=False):
+        yield begun["at_ns"] - start_ns, ended["at_ns"] - start_ns, begun["cause"]
+
+
+def _faults(record: RunRecord) -> Iterable[tuple[str, int, int]]:
+    begun: dict[str, tuple[str, int]] = {}
+    for change in record.of(FaultChanged):
+        if change.step == FaultStep.OPENED:
+            begun[change.entry] = (change.experiment, change.at_ns)
+        elif change.step == FaultStep.VERIFIED and change.entry in begun:
+            name, from_ns = begun.pop(change.entry)
+            yield name, from_ns, change.at_ns
+    for name, from_ns in begun.values():
+        yield name, from_ns, record.end_ns
+
+
+def labels_of(failures: Failures, truth: Truth) -> list[Label | None]:
+    """Return the truth about each failure; None where there is none to be had (it is not counted)."""
+    return [_truth_about(failures, index, truth) for index in range(len(failures))]
+
+
+def _truth_about(failures: Failures, index: int, truth: Truth) -> Label | None:
+    outcome = failures.texts[int(failures.outcome[index])]
+    from_ns, to_ns = int(failures.sent_ns[index]), int(failures.at_ns[index])
+    tricks = [name for start, end, name in truth.tricks if start <= to_ns and from_ns <= end + S]
+    if not failures.is_window[index]:
+        label = truth.by_request.get(int(failures.request_id[index]))
+        if label is not None:
+            return label
+        if outcome in BY_OUTCOME:
+            return Label(BY_OUTCOME[outcome], frozenset({BY_OUTCOME[outcome]}))
+        if tricks:
+            return Label(tricks[0], frozenset(tricks))
+        return None
+    if outcome in BY_OUTCOME:
+        return Label(BY_OUTCOME[outcome], frozenset({BY_OUTCOME[outcome]}))
+    causes = [
+        cause
+        for fault in truth.faults_at(from_ns if _waited(outcome) else to_ns - BEFORE_NS, to_ns, AFTER_NS)
+        for cause in TO_WINDOWS.get(fault, ())
+    ]
+    held = frozenset([*causes, *tricks])
+    if not held:
+        return None
+    return Label((tricks or causes)[0], held)
+
+
+def _waited(outcome: str) -> bool:
+    return outcome in (Outcome.PENDING_NO_START, Outcome.STREAM_NO_FRAME)
+
+
+def edges_ns(truth: Truth) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """Return the instants at which something changed: a fault came or went."""
+    ends = [edge for _, start, end in truth.faults for edge in (start, end)]
+    ends += [edge for start, end, _ in truth.tricks for edge in (start, end)]
+    return np.array(sorted(ends), dtype=np.int64)

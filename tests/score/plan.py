@@ -1,0 +1,218 @@
+"""Which faults are played together, when, under which load and on which sandbox: the whole of `make score` from one seed. Pure.
+
+Every single fault under two loads, in both modes where it acts; forty pairs and twenty triples that cover as many combinations as they
+can; and runs without faults in which something else is wrong.
+"""
+
+import itertools
+import random
+import zlib
+from dataclasses import dataclass, field
+
+LOW, HIGH = "below the limit", "beyond the limit"
+SINGLE, PAIR, TRIPLE, OTHER = "single", "pair", "triple", "other"
+
+
+@dataclass(frozen=True)
+class Act:
+    """How one fault is played here."""
+
+    group: str
+    """Faults of one group touch the same things and are never played together."""
+    hold_s: int = 8
+    rest_s: int = 12
+    """How long it is waited for afterwards."""
+    settings: tuple[tuple[str, str], ...] = ()
+    modes: tuple[str, ...] = ("seed", "field")
+    """Where it makes anything fail."""
+    loads: tuple[str, ...] = (LOW, HIGH)
+    last: bool = False
+    """It takes the API away: it comes after the others and goes before them."""
+
+
+ACTS: dict[str, Act] = {
+    "cordon-worker": Act("nodes", settings=(("nodes", "all"),)),
+    "drain-worker": Act("nodes", 10, 14, (("nodes", "all"),)),
+    "worker-not-ready": Act("nodes", 20, 16, (("nodes", "1"),), loads=(HIGH,)),
+    "worker-crash": Act("nodes", 16, 20, (("nodes", "1"),)),
+    "kill-mongo": Act("mongodb", 8, 14, modes=("seed",)),
+    "mongo-outage": Act("mongodb", 8, 14),
+    "mongo-stall": Act("mongodb", 8, 12),
+    "mongo-slow": Act("mongodb", 8, 14, (("delay_ms", "1500"),), modes=("seed",)),
+    "saturate-gpu": Act("shares", settings=(("fill", "100%"),)),
+    "exhaust-pod-ips": Act("shares", 18, 16, (("nodes", "all"),)),
+    "kill-focus-server": Act("focus_server", 8, 14),
+    "focus-server-outage": Act("focus_server", 8, 14),
+    "focus-server-crash-loop": Act("focus_server", 12, 16),
+    "focus-restart-without-mongo": Act("focus_server mongodb", 12, 16),
+    "revoke-kubernetes-access": Act("rights"),
+    "api-server-slow": Act("api", settings=(("delay", "2s"),), modes=("seed",), last=True),
+    "api-server-down": Act("api", 8, 14, last=True),
+    "fill-windows": Act("windows", 14, 20, (("windows", "14"),), modes=("seed",), loads=(LOW,)),
+    "kill-streams": Act("windows", 4, 10, (("share", "50%"),)),
+    "slow-network": Act("network", 6, 8, (("nodes", "all"), ("delay", "200ms")), loads=(LOW,)),
+    "drop-network": Act("network", 14, 16, (("nodes", "all"),)),
+    "rabbitmq-outage": Act("broker", 12, 24),
+    "starve-feed": Act("feed", 14, 16),
+    "waiting-for-fibre": Act("focus_server feed", 10, 16),
+    "block-cleanup": Act("cleanup", 16, 22, loads=(HIGH,)),
+}
+NEEDS_BROKER = ("rabbitmq-outage",)
+MILD = ("slow-network",)
+"""Faults that make nothing fail by themselves: played once, to see that nothing is blamed on them."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """One stretch of a run in which some faults are in."""
+
+    at_s: int
+    faults: tuple[str, ...]
+    kind: str
+
+    @property
+    def hold_s(self) -> int:
+        """Return how long the longest of them is held."""
+        return max(ACTS[fault].hold_s for fault in self.faults)
+
+    @property
+    def over_s(self) -> int:
+        """Return when the next window may begin."""
+        return self.at_s + self.hold_s + max(ACTS[fault].rest_s for fault in self.faults) + STAGGER_S
+
+
+STAGGER_S = 2
+
+
+@dataclass(frozen=True)
+class Run:
+    """One campaign on a sandbox of its own."""
+
+    name: str
+    mode: str
+    load: str
+    seed: int
+    windows: tuple[Window, ...] = ()
+    trick: str = ""
+    """What is done beside the campaign: see `play.TRICKS`."""
+    options: tuple[tuple[str, str], ...] = ()
+    """Settings of its sandbox beside the drawn ones."""
+    extra: tuple[tuple[str, object], ...] = field(default=())
+    """Keys of its load beside the usual ones."""
+
+    @property
+    def duration_s(self) -> int:
+        """Return how long its load goes on."""
+        return max((window.over_s for window in self.windows), default=FIRST_S + 30)
+
+
+FIRST_S = 14
+LONGEST_S = 190
+"""A run is cut into pieces of about this length."""
+
+
+def plan(seed: int, *, broker: bool = True) -> list[Run]:
+    """Return all runs of a seed."""
+    acts = {name: act for name, act in ACTS.items() if broker or name not in NEEDS_BROKER}
+    chance = random.Random(seed)
+    runs: list[Run] = []
+    for mode, load in itertools.product(("seed", "field"), (LOW, HIGH)):
+        singles = [(name,) for name, act in acts.items() if mode in act.modes and load in act.loads]
+        chance.shuffle(singles)
+        runs += _cut(f"single-{mode}-{_short(load)}", mode, load, seed, singles, SINGLE)
+    for kind, size, count in ((PAIR, 2, 40), (TRIPLE, 3, 20)):
+        chosen = covering(acts, size, count, chance)
+        half = len(chosen) // 2
+        for load, some in ((LOW, chosen[:half]), (HIGH, chosen[half:])):
+            runs += _cut(f"{kind}-{_short(load)}", "seed", load, seed, some, kind)
+    return runs + others(seed)
+
+
+def others(seed: int) -> list[Run]:
+    """Return the runs in which no fault of ours is what is wrong, or somebody is blind."""
+    blind = (("mongo-outage",), ("cordon-worker",), ("saturate-gpu",), ("kill-focus-server",))
+    strict = (("strict_validation", "true"),)
+    return [
+        Run("whim", "seed", LOW, seed, options=(("whim_share", "0.4"),)),
+        Run(
+            "overload",
+            "field",
+            LOW,
+            seed,
+            extra=(("creates_in_flight", 14),),
+            options=(("errors_from_parallel", "5"),),
+        ),
+        Run("invalid", "seed", LOW, seed, options=strict, extra=(("request", {"nfftSelection": 1000}),)),
+        Run(
+            "no-recording",
+            "field",
+            LOW,
+            seed,
+            extra=(("historic_share", 1.0),),
+            options=(("historic_index_delay_s", "100000"),),
+        ),
+        Run("path", "seed", LOW, seed, trick="ingress"),
+        Run("generator", "seed", LOW, seed, trick="files"),
+        *_cut("frozen", "seed", LOW, seed, list(blind), OTHER, trick="frozen"),
+        *_cut("frozen", "seed", HIGH, seed + 1, list(blind), OTHER, trick="frozen"),
+    ]
+
+
+def covering(acts: dict[str, Act], size: int, count: int, chance: random.Random) -> list[tuple[str, ...]]:
+    """Return `count` combinations of faults that can be in together; each fault comes about as often as any other."""
+    names = [name for name, act in acts.items() if "seed" in act.modes and name not in MILD]
+    possible = [
+        combination for combination in itertools.combinations(names, size) if together(acts, combination)
+    ]
+    chance.shuffle(possible)
+    used: dict[str, int] = dict.fromkeys(names, 0)
+    chosen: list[tuple[str, ...]] = []
+    while possible and len(chosen) < count:
+        best = min(
+            possible, key=lambda combination: sorted((used[name] for name in combination), reverse=True)
+        )
+        possible.remove(best)
+        chosen.append(best)
+        for name in best:
+            used[name] += 1
+    return chosen
+
+
+def together(acts: dict[str, Act], faults: tuple[str, ...]) -> bool:
+    """Return whether faults can be in at once: none touches what another does."""
+    groups = [group for fault in faults for group in acts[fault].group.split()]
+    return len(groups) == len(set(groups))
+
+
+def _cut(
+    name: str,
+    mode: str,
+    load: str,
+    seed: int,
+    combinations: list[tuple[str, ...]],
+    kind: str,
+    trick: str = "",
+) -> list[Run]:
+    runs: list[Run] = []
+    windows: list[Window] = []
+    at_s = FIRST_S
+    for faults in combinations:
+        window = Window(at_s, faults, kind)
+        if windows and window.over_s > LONGEST_S:
+            runs.append(_run(name, len(runs), mode, load, seed, windows, trick))
+            windows, window = [], Window(FIRST_S, faults, kind)
+        windows.append(window)
+        at_s = window.over_s
+    if windows:
+        runs.append(_run(name, len(runs), mode, load, seed, windows, trick))
+    return runs
+
+
+def _run(name: str, number: int, mode: str, load: str, seed: int, windows: list[Window], trick: str) -> Run:
+    full = f"{name}-{number + 1}"
+    own = zlib.crc32(f"{seed} {full} {load}".encode())
+    return Run(full, mode, load, own, tuple(windows), trick)
+
+
+def _short(load: str) -> str:
+    return load.split(" ", 1)[0]

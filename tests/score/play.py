@@ -1,0 +1,234 @@
+"""Play one run: a sandbox with drawn parameters, the harness' own campaign on it, and what the campaign must not know of.
+
+Everything is kept in the run's folder: `record/` (what the harness recorded), `truth/` (what the sandbox knew) and `run.json`.
+"""
+
+import dataclasses
+import json
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from harness.history.events import Record
+from tests.score.plan import ACTS, HIGH, STAGGER_S, Run, Window
+from tests.score.ranges import drawn
+
+ROOT = Path(__file__).resolve().parents[2]
+HARNESS = [sys.executable, "-m", "harness"]
+UP_S, EXTRA_S = 120, 240
+WANTED = {"seed": {HIGH: 34}, "field": {HIGH: 20}}
+"""Windows that are wanted open beyond the limit; in the field there is none, only more of them."""
+FEW = 12
+
+
+def play(run: Run, folder: Path) -> str:
+    """Play a run into its folder; return what went wrong with the playing itself, empty if nothing."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    options = drawn(run.seed, run.mode) | dict(run.options)
+    (folder / "run.json").write_text(json.dumps({"run": dataclasses.asdict(run), "options": options}))
+    (folder / "campaign.yaml").write_text(yaml.safe_dump(campaign(run)))
+    try:
+        with _sandbox(f"score-{os.getpid()}-{run.name}", options, folder) as environment:
+            return _campaign(run, folder, environment)
+    except subprocess.SubprocessError as error:
+        return f"{type(error).__name__}: {error}"
+
+
+def campaign(run: Run) -> dict[str, Any]:
+    """Return a run as a campaign file."""
+    wanted = WANTED[run.mode].get(run.load, FEW)
+    load = {
+        "stages": [{"at": "0s", "open_windows": wanted}],
+        "creates_in_flight": 3,
+        "hold": {"min": "3s", "max": "6s"},
+        "after_refusal": "700ms",
+        "storm": True,
+        **dict(run.extra),
+    }
+    if run.mode == "field":
+        load.setdefault("historic_share", 0.4)
+    return {
+        "schema": 1,
+        "name": run.name,
+        "seed": run.seed,
+        "warm_up": "6s",
+        "recover": "6s",
+        "drain": "12s",
+        "duration": f"{run.duration_s}s",
+        "load": load,
+        "timeline": [step for window in run.windows for step in _steps(window)],
+    }
+
+
+def _steps(window: Window) -> list[dict[str, Any]]:
+    """Return a window's faults: one after another goes in; what takes the API away comes last and goes first."""
+    order = sorted(window.faults, key=lambda fault: ACTS[fault].last)
+    steps = []
+    for number, fault in enumerate(order):
+        act = ACTS[fault]
+        at_s = window.at_s + (STAGGER_S if number and act.last else number)
+        hold_s = act.hold_s
+        if act.last and len(order) > 1:
+            hold_s = 5
+        elif len(order) > 1:
+            hold_s = max(hold_s, STAGGER_S + 5 + 3)
+        step: dict[str, Any] = {"experiment": fault, "at": f"{at_s}s", "hold": f"{hold_s}s"}
+        if act.settings:
+            step["with"] = dict(act.settings)
+        steps.append(step)
+    return steps
+
+
+@contextmanager
+def _sandbox(name: str, options: dict[str, str], folder: Path) -> Iterator[dict[str, str]]:
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("HARNESS_")}
+    environment = kept | {
+        "XDG_STATE_HOME": str(folder / "state"),
+        "HARNESS_SANDBOX": name,
+        "PYTHONPATH": str(ROOT),
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "NO_COLOR": "1",
+    }
+    mode = options.pop("mode")
+    settings = [word for key, value in options.items() for word in ("--set", f"{key}={value}")]
+    command = [*HARNESS, "sandbox", "up", "--name", name, "--mode", mode, "--profile", "fast"]
+    _do([*command, "--bound-to", str(os.getpid()), *settings], environment, folder / "sandbox.log")
+    try:
+        yield environment
+    finally:
+        _do([*HARNESS, "sandbox", "down", "--name", name], environment, folder / "sandbox.log")
+        truth = folder / "state" / "focus-harness" / "sandboxes" / name / "truth"
+        if truth.is_dir():
+            shutil.move(truth, folder / "truth")
+        shutil.rmtree(folder / "state", ignore_errors=True)
+
+
+def _do(command: list[str], environment: dict[str, str], log: Path) -> None:
+    with log.open("a") as told:
+        subprocess.run(
+            command, env=environment, cwd=log.parent, stdout=told, stderr=told, check=True, timeout=UP_S
+        )
+
+
+def _campaign(run: Run, folder: Path, environment: dict[str, str]) -> str:
+    command = [
+        *HARNESS,
+        "run",
+        str(folder / "campaign.yaml"),
+        "--target",
+        str(ROOT / "targets" / "sandbox.yaml"),
+    ]
+    command += ["--guard-only", "--out", str(folder / "record")]
+    with (folder / "harness.log").open("w") as told:
+        conductor = subprocess.Popen(
+            command, env=environment, cwd=ROOT, stdout=told, stderr=told, start_new_session=True
+        )
+        done = threading.Event()
+        trick = threading.Thread(
+            target=TRICKS.get(run.trick, _nothing), args=(run, folder, environment, conductor.pid, done)
+        )
+        trick.start()
+        try:
+            code = conductor.wait(run.duration_s + EXTRA_S)
+        except subprocess.TimeoutExpired:
+            os.kill(conductor.pid, signal.SIGTERM)
+            code = conductor.wait(60)
+        finally:
+            done.set()
+            trick.join()
+    return "" if code in (0, 7, 10) else f"harness run ended with {code}"
+
+
+# --- what the campaign must not know of -----------------------------------------------------------
+
+Trick = Callable[[Run, Path, dict[str, str], int, threading.Event], None]
+
+
+def _nothing(
+    _run: Run, _folder: Path, _environment: dict[str, str], _pid: int, _done: threading.Event
+) -> None:
+    return
+
+
+def _frozen(run: Run, folder: Path, _environment: dict[str, str], pid: int, done: threading.Event) -> None:
+    """Stop the conductor, and with it every watcher, around the edges of faults: for less than it would be replaced for."""
+    chance = random.Random(run.seed)
+    if not _wait_for(folder, "load_state", done):
+        return
+    began = time.monotonic()
+    for window in run.windows:
+        at_s = window.at_s + chance.uniform(-1.5, window.hold_s - 1)
+        if done.wait(max(0.0, began + at_s - time.monotonic())):
+            return
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            time.sleep(3.2)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
+
+def _ingress(_run: Run, folder: Path, environment: dict[str, str], _pid: int, done: threading.Event) -> None:
+    """End the ingress for a while, and start it again: nobody comes to the server any more."""
+    if not _wait_for(folder, "load_state", done) or done.wait(16):
+        return
+    _tell(folder, "path")
+    _do([*HARNESS, "sandbox", "process", "ingress", "kill"], environment, folder / "sandbox.log")
+    done.wait(14)
+    _do([*HARNESS, "sandbox", "process", "ingress", "start"], environment, folder / "sandbox.log")
+    _tell(folder, "")
+
+
+def _files(_run: Run, folder: Path, _environment: dict[str, str], _pid: int, done: threading.Event) -> None:
+    """Leave the engine no file to open for a while: a fault of our own machine."""
+    if not _wait_for(folder, "load_state", done) or done.wait(16):
+        return
+    pid = next(
+        record.event.pid  # type: ignore[union-attr]
+        for record in _records(folder, "engine")
+        if type(record.event).__name__ == "ProcessStarted"
+    )
+    before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    _tell(folder, "generator")
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, before[1]))
+    done.wait(14)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
+    _tell(folder, "")
+
+
+TRICKS: dict[str, Trick] = {"frozen": _frozen, "ingress": _ingress, "files": _files}
+
+
+def _tell(folder: Path, what: str) -> None:
+    """Keep when a trick began and ended, on the clock that the sandbox and the harness share."""
+    with (folder / "tricks.jsonl").open("a") as file:
+        file.write(json.dumps({"at_ns": time.monotonic_ns(), "cause": what}) + "\n")
+
+
+def _wait_for(folder: Path, kind: str, done: threading.Event) -> bool:
+    """Wait until the engine has written an event of some kind."""
+    needle = f'"kind":"{kind}"'
+    while not done.wait(0.2):
+        for file in (folder / "record" / "history").glob("engine*.events.jsonl"):
+            if needle in file.read_text(encoding="utf-8", errors="replace"):
+                return True
+    return False
+
+
+def _records(folder: Path, writer: str) -> list[Record]:
+    from harness.history.reader import read_history
+
+    history = read_history(folder / "record" / "history")
+    return [record for record in history.events if record.writer.startswith(writer)]

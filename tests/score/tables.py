@@ -1,0 +1,105 @@
+"""The score as people read it: bounds, causes, kinds, combinations that went wrong, the confusion matrix. Pure."""
+
+from typing import Any
+
+
+def page(said: dict[str, Any]) -> str:
+    """Return the whole page."""
+    parts = [_bounds(said), _kinds(said), _causes(said), _combinations(said), _confusion(said), _rest(said)]
+    return "\n".join(parts) + "\n"
+
+
+def percent(share: float | None) -> str:
+    """Return a share in per cent, with two places."""
+    return "-" if share is None else f"{100 * share:.2f} %"
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    """Return a markdown table that is aligned for a terminal too."""
+    widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
+    lines = [
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"
+        for row in [head, ["-" * width for width in widths], *rows]
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _bounds(said: dict[str, Any]) -> str:
+    rows = []
+    for name, bound in said["bounds"].items():
+        value = bound["measured"]
+        shown = percent(value) if isinstance(value, float) else str(value) if value != {} else "none below"
+        limit = percent(bound["bound"]) if isinstance(bound["bound"], float) else str(bound["bound"])
+        rows.append([name, shown, limit, "holds" if bound["holds"] else "MISSED"])
+    return table(["bound", "measured", "to reach", ""], rows)
+
+
+def _share(told: dict[str, Any]) -> str:
+    if not told["of"]:
+        return "-"
+    return f"{percent(told['share'])} ({percent(told['low'])[:-2]}-{percent(told['high'])})"
+
+
+def _kinds(said: dict[str, Any]) -> str:
+    rows = [
+        [
+            kind,
+            str(one["any_held"]["of"]),
+            _share(one["any_held"]),
+            _share(one["strict"]),
+            _share(one["without_logs"]),
+        ]
+        for kind, one in said["per_kind"].items()
+    ]
+    rows.append(
+        [
+            "all",
+            str(said["failures"]),
+            _share(said["any_held"]),
+            _share(said["strict"]),
+            _share(said["any_held_without_logs"]),
+        ]
+    )
+    return table(["kind", "failures", "any held", "strict", "any held, without logs"], rows)
+
+
+def _causes(said: dict[str, Any]) -> str:
+    rows = [
+        [cause, str(one["recall"]["of"]), _share(one["recall"]), _share(one["precision"])]
+        for cause, one in said["per_cause"].items()
+    ]
+    return table(["cause", "failures", "recall", "precision"], rows)
+
+
+def _combinations(said: dict[str, Any], most: int = 25) -> str:
+    wrong = {name: one for name, one in said["per_combination"].items() if one["any_held"] < 1}
+    rows = [
+        [
+            name,
+            str(one["failures"]),
+            percent(one["any_held"]),
+            percent(one["strict"]),
+            str(one["unexplained"]),
+        ]
+        for name, one in sorted(wrong.items(), key=lambda item: item[1]["any_held"])[:most]
+    ]
+    right = len(said["per_combination"]) - len(wrong)
+    head = f"{right} of {len(said['per_combination'])} combinations without a wrong one; the others:\n"
+    return head + table(["combination", "failures", "any held", "strict", "unexplained"], rows)
+
+
+def _confusion(said: dict[str, Any]) -> str:
+    rows = [[true, blamed, str(count)] for true, blamed, count in said["confusion"] if true != blamed]
+    return table(["truth (primary)", "blamed", "failures"], sorted(rows, key=lambda row: -int(row[2])))
+
+
+def _rest(said: dict[str, Any]) -> str:
+    seeds = said["seeds"]
+    lines = [
+        f"runs: mean {percent(seeds['mean'])}, worst {percent(seeds['worst'])} (seed {seeds['worst_seed']})",
+        f"inside blind spots: {said['inside_blind_spots']}, confidently wrong: {said['confidently_wrong']}",
+        f"within 2 s of an edge: {said['near_an_edge']} of {said['failures']}",
+        f"seed {said['seed']}, rules {said['blame_version']}, {said['took_s']} s",
+    ]
+    lines += [f"not played: {name}: {why}" for name, why in said["not_played"].items()]
+    return "\n".join(lines)
