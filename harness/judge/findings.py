@@ -240,6 +240,49 @@ class OpenWindows(Finding, frozen=True, kw_only=True):
     """503s that came while fewer than MaxWindows were possibly open (something else refused)."""
 
 
+class Proof(Finding, frozen=True, kw_only=True):
+    """One line of a counter-example: something that lasted, or (with `to_ns` equal to `from_ns`) an instant."""
+
+    what: str
+    from_ns: int
+    to_ns: int
+
+
+class AdmissionViolation(Finding, frozen=True, kw_only=True):
+    """A way in which the admission limit was broken that no allowed order of events explains; the first case and how many there were."""
+
+    kind: str
+    """over_admission, premature_refusal, late_refusal, lost_slot or reuse."""
+    count: int
+    first_ns: int
+    last_ns: int
+    sentence: str
+    proof: tuple[Proof, ...]
+    """The shortest counter-example of the first case: nothing in it can be left out."""
+
+
+class SweepLevel(Finding, frozen=True, kw_only=True):
+    """What became of creates that were sent while so many windows were certainly open."""
+
+    open: int
+    creates: int
+    accepted: int
+    ready: int
+    first_frame: int
+    failed: dict[str, int]
+
+
+class AdmissionFinding(Finding, frozen=True, kw_only=True):
+    """The admission limit as an invariant, from what clients and watchers saw."""
+
+    status: Status
+    """Unjudged without a limit, or without sight of the windows of others."""
+    reason: str
+    violations: tuple[AdmissionViolation, ...] = ()
+    sweep: tuple[SweepLevel, ...] = ()
+    """Where the server has no limit: what happens at each number of open windows."""
+
+
 class Disagreement(Finding, frozen=True, kw_only=True):
     """A stretch in which the three counts of open windows differed for longer than they may lag."""
 
@@ -393,6 +436,7 @@ class Findings(Finding, frozen=True, kw_only=True):
     frames: int
     bytes: int
     open_windows: OpenWindows
+    admission: AdmissionFinding | None = None
     windows: WindowsFound
     faults: tuple[FaultFinding, ...]
     """By the instant they were opened."""

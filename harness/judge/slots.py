@@ -22,7 +22,7 @@ def held_slots(records: Sequence[Record], end_ns: int) -> tuple[Held, Held, bool
     """Return when each job in the cluster held a slot, when it may have, and whether the cluster was seen at all.
 
     A Service is a held slot. Where Services may not be watched, a stream pod that has not ended stands for one. A server may
-    count a window until its Job has ended too, so until then it is possibly open.
+    count a window until its Job has ended too, so until then it is possibly open, even if it never had a Service.
     """
     sighted = any(
         isinstance(record.event, ServiceSeen)
@@ -55,7 +55,7 @@ def held_slots(records: Sequence[Record], end_ns: int) -> tuple[Held, Held, bool
         if is_slot and holds:
             sure.add(key)
     held = _hull(spans, sure)
-    kept = _hull(spans, {key for key in spans if key[0] in held})
+    kept = _hull(spans, {key for key in spans if key[0] in held or key[1].startswith(STREAM_JOB)})
     return held, kept, sighted or bool(held)
 
 

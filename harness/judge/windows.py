@@ -46,6 +46,28 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
+class Hold:
+    """When one window held its slot: surely, and possibly. Own, own without an answer, or foreign (also of a create that failed)."""
+
+    job_id: str
+    """Empty where nobody knows it."""
+    number: int
+    """Our number of the window; 0 for one that is not ours."""
+    sure: tuple[tuple[int, int], ...]
+    possible: tuple[int, int]
+    closed_ns: int | None
+    """When it was over for the client that used it; None while it is not, or for one that is not ours."""
+    seen_to_end: bool
+    """Whether its slot was seen to be given back."""
+
+    @property
+    def slot(self) -> int:
+        """Return the number of its slot; 0 where the job id does not say."""
+        slot, dash, _ = self.job_id.partition("-")
+        return int(slot) if dash and slot.isdecimal() else 0
+
+
+@dataclass(frozen=True, slots=True)
 class Windows:
     """All windows, and the two counts of open ones."""
 
@@ -61,6 +83,8 @@ class Windows:
     possible: Steps
     foreign_open: Steps
     """How many windows of others held a slot; without sight of the cluster it is 0 and means nothing."""
+    holds: tuple[Hold, ...]
+    """Every window that held a slot, or may have."""
     overdue: Steps
     """How many slots were still held by own windows that were over for longer than slots are given back in, as a rule."""
 
@@ -74,29 +98,43 @@ def find_windows(records: Sequence[Record], attempts: Samples, blind: Steps, end
     strange = frozenset(held) - set(by_job) - set(found.values())
     halfway = _halfway(strange, kept, refused)
     strangers = strange - halfway
-    certain: Intervals = []
-    possible: Intervals = list(refused)
+    holds: list[Hold] = []
+
+    def hold(job: str, window: Window | None) -> None:
+        seen = held.get(job)
+        if window is None:
+            sure = surely_held(held[job], blind) if job in held else []
+            may_be = kept[job]
+        else:
+            sure = _certain(window, seen, blind, end_ns)
+            may_be = _possible(window, kept.get(job), sure, blind if sighted else None, end_ns)
+        holds.append(
+            Hold(
+                job_id=job,
+                number=window.number if window else 0,
+                sure=tuple(sure),
+                possible=may_be,
+                closed_ns=window.closed_ns if window else None,
+                seen_to_end=job in kept and kept[job][1] <= end_ns,
+            )
+        )
+
     for window in own:
-        seen = held.get(window.job_id)
-        sure = _certain(window, seen, blind, end_ns)
-        certain += sure
-        possible.append(_possible(window, kept.get(window.job_id), sure, blind if sighted else None, end_ns))
+        hold(window.job_id, window)
     for window in unknown:
-        job = found.get(window.number, "")
-        sure = surely_held(held[job], blind) if job else []
-        certain += sure
-        possible.append(_possible(window, kept.get(job), sure, blind if sighted else None, end_ns))
-    for job in strange:
-        certain += surely_held(held[job], blind)
-        possible.append(kept[job])
+        hold(found.get(window.number, ""), window)
+    known = {one.job_id for one in holds}
+    for job in sorted(job for job in kept if job not in known):
+        hold(job, None)
     return Windows(
         own=tuple(own),
         unknown=tuple(unknown),
         found=found,
         halfway=halfway,
         foreign=strangers if sighted else None,
-        certain=_count(certain),
-        possible=_count(possible),
+        certain=_count([span for one in holds for span in one.sure]),
+        possible=_count([*refused, *(one.possible for one in holds)]),
+        holds=tuple(holds),
         foreign_open=_count([held[job] for job in strangers]),
         overdue=_count(_overdue(own, held, end_ns)),
     )

@@ -57,7 +57,11 @@ def main() -> int:
     else:
         folder = Path(options.keep) if options.keep else Path(tempfile.mkdtemp(prefix="score-"))
         have_broker = shutil.which("rabbitmq-server") is not None
-        wanted = [run for run in plan(options.seed, broker=have_broker) if options.only in run.name]
+        wanted = [
+            run
+            for run in plan(options.seed, broker=have_broker)
+            if any(part in run.name for part in options.only.split(","))
+        ]
         if options.quick:
             wanted = [run for run in wanted if run.name.endswith("-1") or not run.windows]
         trouble = _play(wanted, folder, options.sandboxes)
@@ -80,7 +84,7 @@ def main() -> int:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.score", description=__doc__.splitlines()[0])
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--only", default="", help="play the runs whose name has this text")
+    parser.add_argument("--only", default="", help="play the runs whose name has one of these texts")
     parser.add_argument("--quick", action="store_true", help="the first run of each kind")
     parser.add_argument("--sandboxes", type=int, default=3, help="how many at once (3)")
     parser.add_argument("--keep", default="", help="keep every run's record and truth in this folder")

@@ -122,8 +122,7 @@ def plan(seed: int, *, broker: bool = True) -> list[Run]:
         runs += _cut(f"single-{mode}-{_short(load)}", mode, load, seed, singles, SINGLE)
     for kind, size, count in ((PAIR, 2, 40), (TRIPLE, 3, 20)):
         chosen = covering(acts, size, count, chance)
-        half = len(chosen) // 2
-        for load, some in ((LOW, chosen[:half]), (HIGH, chosen[half:])):
+        for load, some in by_load(acts, chosen).items():
             runs += _cut(f"{kind}-{_short(load)}", "seed", load, seed, some, kind)
     return runs + others(seed)
 
@@ -176,6 +175,16 @@ def covering(acts: dict[str, Act], size: int, count: int, chance: random.Random)
         for name in best:
             used[name] += 1
     return chosen
+
+
+def by_load(acts: dict[str, Act], chosen: list[tuple[str, ...]]) -> dict[str, list[tuple[str, ...]]]:
+    """Give half of the combinations to either load, and those that want one theirs."""
+    loads: dict[str, list[tuple[str, ...]]] = {LOW: [], HIGH: []}
+    for combination in chosen:
+        wanted = [load for load in loads if all(load in acts[fault].loads for fault in combination)]
+        load = min(wanted or list(loads), key=lambda load: len(loads[load]))
+        loads[load].append(combination)
+    return loads
 
 
 def together(acts: dict[str, Act], faults: tuple[str, ...]) -> bool:

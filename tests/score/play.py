@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,7 +42,9 @@ def play(run: Run, folder: Path) -> str:
     (folder / "run.json").write_text(json.dumps({"run": dataclasses.asdict(run), "options": options}))
     (folder / "campaign.yaml").write_text(yaml.safe_dump(campaign(run)))
     try:
-        with _sandbox(f"score-{os.getpid()}-{run.name}", options, folder) as environment:
+        with _sandbox(
+            f"score-{os.getpid()}-{zlib.crc32(run.name.encode()):08x}", options, folder
+        ) as environment:
             return _campaign(run, folder, environment)
     except subprocess.SubprocessError as error:
         return f"{type(error).__name__}: {error}"

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from harness.judge.blame.cause import Cause, Claim
 from harness.judge.blame.causes import CAUSES, VERSION
-from harness.judge.blame.creates import Creates
+from harness.judge.blame.creates import WATCH_NS, Creates
 from harness.judge.blame.failures import Failures, failed_creates, failed_windows, failures_of
 from harness.judge.blame.lives import ClusterLives, Life, lives_of
 from harness.judge.record import RunRecord
@@ -64,8 +64,9 @@ def blame(record: RunRecord, world: World, *, logs: bool = True) -> Blames:
     closed = failed_windows(record)
     lives = tuple(lives_of(world, ClusterLives(world), closed, record.frames)) if closed else ()
     claims = np.concatenate([_claims_of_creates(creates), _claims_of_windows(lives)])
-    blind = np.concatenate([_blind_to(creates), _blind_to_windows(lives)])
-    primary, held = _decide(claims, blind)
+    blind = np.concatenate([_blind_to(creates, AROUND_NS), _blind_to_windows(lives)])
+    unsighted = np.concatenate([_blind_to(creates, WATCH_NS), _blind_to_windows(lives)])
+    primary, held = _decide(claims, unsighted, blind)
     dark = np.any(blind, axis=1)
     return Blames(
         failures=failures_of(record),
@@ -93,11 +94,12 @@ def _claims_of_windows(lives: tuple[Life, ...]) -> NDArray[np.int8]:
     return np.array(claims, dtype=np.int8).reshape(len(lives), len(CAUSES))
 
 
-def _blind_to(creates: Creates) -> NDArray[np.bool_]:
+def _blind_to(creates: Creates, around_ns: int) -> NDArray[np.bool_]:
     """Return for which creates each cause may have hidden: a watcher that it needs could not see."""
     columns = [
         np.any(
-            [_missing(creates, watcher) for watcher in sorted(cause.needs)] or [np.zeros(len(creates), bool)],
+            [_missing(creates, watcher, around_ns) for watcher in sorted(cause.needs)]
+            or [np.zeros(len(creates), bool)],
             axis=0,
         )
         if cause.creates is not None
@@ -107,11 +109,11 @@ def _blind_to(creates: Creates) -> NDArray[np.bool_]:
     return np.column_stack(columns) if len(creates) else np.zeros((0, len(CAUSES)), dtype=bool)
 
 
-def _missing(creates: Creates, watcher: str) -> NDArray[np.bool_]:
+def _missing(creates: Creates, watcher: str, around_ns: int) -> NDArray[np.bool_]:
     world = creates.world
     if not world.could_be_seen(watcher):
         return np.zeros(len(creates), dtype=bool)
-    from_ns, to_ns = creates.sent_ns - AROUND_NS, creates.done_ns + AROUND_NS
+    from_ns, to_ns = creates.sent_ns - around_ns, creates.done_ns + around_ns
     return world.blind_at(watcher, from_ns, to_ns).astype(bool)
 
 
@@ -127,18 +129,28 @@ def _blind_to_windows(lives: tuple[Life, ...]) -> NDArray[np.bool_]:
     return np.array(rows, dtype=bool).reshape(len(lives), len(CAUSES))
 
 
-def _decide(claims: NDArray[np.int8], blind: NDArray[np.bool_]) -> tuple[Ints, NDArray[np.bool_]]:
+def _decide(
+    claims: NDArray[np.int8], unsighted: NDArray[np.bool_], blind: NDArray[np.bool_]
+) -> tuple[Ints, NDArray[np.bool_]]:
     """Return each failure's primary cause and all that held.
 
-    What is certain stands. What is likely stands where its own watchers could see; what is merely possible only where nobody was blind.
+    What is certain stands. What was seen, at the time or near it, stands where its own watchers could see; what is merely possible only
+    where nobody was blind around the time.
     """
     count = len(claims)
-    best = claims.max(axis=1, initial=0)
-    first = claims.argmax(axis=1)  # the first of the strongest: the order of CAUSES decides ties
+    usual = np.array([cause.usual for cause in CAUSES])
+    gives_way = usual[None, :] & (claims > Claim.NO) & (claims < Claim.CERTAIN)
+    first = (2 * claims.astype(np.int64) + gives_way).argmax(axis=1)  # the order of CAUSES decides other ties
+    best = claims[np.arange(count), first]
     blinds = np.array([cause.blinds for cause in CAUSES])
-    sighted = ~blind[np.arange(count), first] | blinds[first]
+    alone = (claims > Claim.NO).sum(axis=1) == 1
+    itself = blinds[first] & (
+        (best >= Claim.LIKELY) | alone
+    )  # what blinds others is shown by their blindness
+    sighted = ~unsighted[np.arange(count), first] | itself
     dark = np.any(blind, axis=1)
-    stands = (best == Claim.CERTAIN) | ((best == Claim.LIKELY) & sighted) | ((best == Claim.POSSIBLE) & ~dark)
+    seen = (best == Claim.LIKELY) | (best == Claim.NEAR)
+    stands = (best == Claim.CERTAIN) | (seen & sighted) | ((best == Claim.POSSIBLE) & ~dark)
     nothing = np.where(dark, NAMES.index(UNKNOWN), NAMES.index(UNEXPLAINED))
     primary: Ints = np.where(stands, first, nothing).astype(np.int64)
     held = np.zeros((count, len(NAMES)), dtype=bool)

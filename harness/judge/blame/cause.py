@@ -23,9 +23,11 @@ class Claim(IntEnum):
     NO = 0
     POSSIBLE = 1
     """It may have held, and nothing speaks against it: enough only where nothing else is claimed and nobody was blind."""
-    LIKELY = 2
-    """Seen to hold within the lag of whoever saw it."""
-    CERTAIN = 3
+    NEAR = 2
+    """Seen to hold a moment before or after: it held, if whoever saw it saw it late."""
+    LIKELY = 3
+    """Seen to hold at some instant of the decision."""
+    CERTAIN = 4
     """Seen to hold before, during and after: it stands even where others were blind."""
 
 
@@ -58,6 +60,8 @@ class Cause:
     """Per create the number of a text in `reasons` that names what lies behind, 0 for nothing."""
     reasons: tuple[str, ...] = ("",)
     """What can lie behind, in words; the first is nothing."""
+    usual: bool = False
+    """Whether it is what refuses as a rule: a cause that is seen no better gives way to it, unless that one is certain."""
     blinds: bool = False
     """Whether it blinds watchers itself: then their blindness is no reason to doubt it."""
 

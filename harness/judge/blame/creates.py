@@ -28,6 +28,8 @@ POLL_NS = 1_300 * MS
 """A dependency is asked about once a second: it may have gone down this long before it was seen down."""
 SLOW_POLL_NS = {"broker": 2_300 * MS, "fibre": 2_300 * MS}
 """These are asked every other second."""
+AFTER_NS = {"kubernetes_api": 2_500 * MS}
+"""A server may need this long to find a dependency again that answers others already."""
 BACK_NS = 2_500 * MS
 """A dependency that is seen up again may have been up for this long: its last question ran into a timeout."""
 REUSE_NS = 300 * MS
@@ -154,20 +156,26 @@ class Creates:
         steps = self.world.dependencies[name].steps
         poll_ns = SLOW_POLL_NS.get(name, POLL_NS)
         certain = self.always(steps, DOWN, 0, BACK_NS) & ~self.blind(name)
-        likely = self.ever(steps, DOWN, REUSE_NS, poll_ns)
         slow = self.world.latency(name).highest(self.sent_ns - POLL_NS, self.done_ns + poll_ns) >= SLOW_NS
         slow &= self.took_ns >= SLOW_NS  # who gives up waiting has waited
         return strongest(
-            where(certain, Claim.CERTAIN), where(likely, Claim.LIKELY), where(slow, Claim.POSSIBLE)
+            where(certain, Claim.CERTAIN),
+            where(self.ever(steps, DOWN), Claim.LIKELY),
+            where(self.ever(steps, DOWN, AFTER_NS.get(name, REUSE_NS), poll_ns), Claim.NEAR),
+            where(slow, Claim.POSSIBLE),
         )
 
     def podless(self, role: str) -> Claims:
         """Claim that no pod of a role was ready; a role without any pod ever seen is nobody's claim."""
-        steps = self.world.ready_pods[role].steps
-        seeing = ~self.blind("pods", WATCH_NS)
-        certain = self.always(steps, DOWN, 0, WATCH_NS) & seeing
+        return self.watched(self.world.ready_pods[role].steps, DOWN, "pods")
+
+    def watched(self, steps: Steps, value: int, *watchers: str) -> Claims:
+        """Claim that a number that watches tell was `value`; without sight it is never certain."""
+        seeing = ~np.any([self.blind(watcher, WATCH_NS) for watcher in watchers], axis=0)
         return strongest(
-            where(certain, Claim.CERTAIN), where(self.ever(steps, DOWN, WATCH_NS, WATCH_NS), Claim.LIKELY)
+            where(self.always(steps, value, WATCH_NS, WATCH_NS) & seeing, Claim.CERTAIN),
+            where(self.ever(steps, value), Claim.LIKELY),
+            where(self.ever(steps, value, WATCH_NS, WATCH_NS), Claim.NEAR),
         )
 
     # --- windows and shares -----------------------------------------------------------------------
@@ -193,15 +201,9 @@ class Creates:
     def short_of(self, spare: Seen) -> Claims:
         """Claim that no share was left in `spare`; those that creates in flight were promised may be the last ones."""
         steps = spare.steps
-        seeing = ~(
-            self.blind("pods", WATCH_NS) | self.blind("nodes", WATCH_NS) | self.blind("jobs", WATCH_NS)
-        )
         lowest = steps.lowest(self.sent_ns - WATCH_NS, self.done_ns + WATCH_NS)
-        return strongest(
-            where(self.always(steps, 0, WATCH_NS, WATCH_NS) & seeing, Claim.CERTAIN),
-            where(self.ever(steps, 0, WATCH_NS, WATCH_NS), Claim.LIKELY),
-            where((lowest != UNKNOWN) & (lowest <= np.maximum(self.others_in_flight, 0)), Claim.POSSIBLE),
-        )
+        promised = (lowest != UNKNOWN) & (lowest <= np.maximum(self.others_in_flight, 0))
+        return strongest(self.watched(steps, 0, "pods", "nodes", "jobs"), where(promised, Claim.POSSIBLE))
 
     @cached_property
     def slots_unseen(self) -> Flags:

@@ -1,4 +1,4 @@
-"""What Focus Server's log says around a failed create; a hint that makes a cause likely, never one that is needed.
+"""What Focus Server's log says around a failed create; a hint that brings a cause near, never one that is needed.
 
 Called by the rules in `causes/`. A target whose log may not be read is blamed without.
 """
@@ -21,7 +21,7 @@ AFTER_NS = 1_500_000_000
 
 
 def log_claims(creates: "Creates", pattern: str) -> Claims:
-    """Claim as likely what a line of the log, at the time of the create, speaks of."""
+    """Claim as near what a line of the log, at the time of the create, speaks of."""
     if not creates.logs:
         return nothing(len(creates))
     said = re.compile(pattern)
@@ -30,4 +30,4 @@ def log_claims(creates: "Creates", pattern: str) -> Claims:
     )
     first = np.searchsorted(at_ns, creates.sent_ns - BEFORE_NS)
     last = np.searchsorted(at_ns, creates.done_ns + AFTER_NS)
-    return where(last > first, Claim.LIKELY)
+    return where(last > first, Claim.NEAR)

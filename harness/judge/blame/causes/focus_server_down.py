@@ -24,7 +24,7 @@ def of_creates(creates: Creates) -> Claims:
     podless = creates.podless("focus_server")
     front = (creates.writers == FRONT) & creates.refused
     gateway = creates.ended(Outcome.INGRESS_502_504, Outcome.UNKNOWN, Outcome.READ_TIMEOUT)
-    asked = creates.unanswered("focus_server") >= Claim.LIKELY
+    asked = creates.unanswered("focus_server") >= Claim.NEAR
     # A front that has nobody to ask says so at once; the pods' readiness comes a little later, and goes a little earlier.
     ready = creates.world.ready_pods["focus_server"].steps
     near = creates.ever(ready, DOWN, BACK_NS, BACK_NS)

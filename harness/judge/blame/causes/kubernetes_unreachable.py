@@ -34,7 +34,7 @@ def of_window(life: Life) -> Claim:
 
 def behind(creates: Creates) -> np.ndarray[tuple[int], np.dtype[np.int8]]:
     """Tell lost rights from a silent API server."""
-    rights = creates.unanswered("server_rights") >= Claim.LIKELY
+    rights = creates.unanswered("server_rights") >= Claim.NEAR
     return np.where(rights, RIGHTS, SILENT).astype(np.int8)
 
 

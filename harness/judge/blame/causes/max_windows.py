@@ -19,15 +19,16 @@ def of_creates(creates: Creates) -> Claims:
     limit = creates.max_windows
     if limit is None:
         return nothing(len(creates))
-    slots = creates.world.slots.highest(creates.sent_ns - WATCH_NS, creates.done_ns + WATCH_NS)
-    under_way = np.maximum(creates.others_in_flight, 0)
-    full = (slots >= limit) & ~creates.slots_unseen
-    filling = (slots + under_way >= limit) | (creates.possible >= limit)
+    slots = creates.world.slots
+    full = (slots.lowest(creates.sent_ns, creates.done_ns) >= limit) & ~creates.slots_unseen
+    most = slots.highest(creates.sent_ns - WATCH_NS, creates.done_ns + WATCH_NS)
+    filling = most + np.maximum(creates.others_in_flight, 0) >= limit
     felt = creates.by_server
     claims = strongest(
         where(creates.certain >= limit, Claim.CERTAIN),
         where(full, Claim.LIKELY),
-        where(filling, Claim.POSSIBLE),
+        where((most >= limit) & ~creates.slots_unseen, Claim.NEAR),
+        where(filling | (creates.possible >= limit), Claim.POSSIBLE),
     )
     return np.where(felt, claims, np.int8(Claim.NO)).astype(np.int8)
 
@@ -50,4 +51,5 @@ CAUSE = Cause(
     evidence=of_slots,
     behind=behind,
     reasons=REASONS,
+    usual=True,
 )

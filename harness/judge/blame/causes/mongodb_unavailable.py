@@ -21,7 +21,7 @@ def of_creates(creates: Creates) -> Claims:
 
 def behind(creates: Creates) -> np.ndarray[tuple[int], np.dtype[np.int8]]:
     """Tell a MongoDB without a ready pod from one that is silent."""
-    podless = creates.podless("mongodb") >= Claim.LIKELY
+    podless = creates.podless("mongodb") >= Claim.NEAR
     return np.where(podless, NO_POD, SILENT).astype(np.int8)
 
 

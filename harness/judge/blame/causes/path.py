@@ -8,7 +8,7 @@ from harness.history.events import Outcome
 from harness.judge.blame.bodies import FRONT, LOCAL
 from harness.judge.blame.cause import Cause, Claim, Claims, strongest, where
 from harness.judge.blame.creates import POLL_NS, WATCH_NS, Creates
-from harness.judge.blame.lives import Life, S
+from harness.judge.blame.lives import NODE_GRACE_NS, Life, S
 from harness.judge.sightings import DOWN, UNKNOWN
 
 _NAME_OR_TRUST = re.compile(
@@ -44,7 +44,7 @@ def of_window(life: Life) -> Claim:
     if (
         not life.pods
         or life.lost_by(life.at_ns + S)
-        or life.node_was_away(life.suffered_ns[0], life.at_ns + S)
+        or life.node_was_away(life.suffered_ns[0], life.at_ns + NODE_GRACE_NS)
     ):
         return Claim.NO
     together = life.broke_together() >= TOGETHER

@@ -1,0 +1,190 @@
+"""The admission limit as an invariant: every violation that cannot be explained is found, and nothing else ever is."""
+
+import sys
+from dataclasses import replace
+
+import numpy as np
+from admission_model import BUGS, explainable, run
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from run_story import Story, ns
+
+from harness.history.events import Outcome
+from harness.judge.admission import LATE_REFUSAL_NS, LOST_AFTER_NS, Refusals, admission
+from harness.judge.findings import AdmissionFinding, Status
+from harness.judge.record import RunRecord
+from harness.judge.windows import Hold, Windows
+from harness.judge.world import World
+
+VIOLATIONS, CLEAN = 500, 1000
+
+
+def parts(story: Story) -> tuple[Windows, Refusals, int]:
+    """Return the windows of a history, its refusals (nothing else explains them), and its last instant."""
+    record = RunRecord(story.run(), story.history())
+    world = World(record.records, record.attempts, record.end_ns)
+    refused = record.creates[record.creates["outcome"] == record.attempts.number(Outcome.UNAVAILABLE_503)]
+    refusals = Refusals(refused["sent_ns"], refused["done_ns"], np.zeros(len(refused), dtype=bool))
+    return world.windows, refusals, record.end_ns
+
+
+def moved_by(one: Hold, by_ns: int) -> Hold:
+    """Return a hold at another time."""
+    return replace(
+        one,
+        sure=tuple((start + by_ns, end + by_ns) for start, end in one.sure),
+        possible=(one.possible[0] + by_ns, one.possible[1] + by_ns),
+        closed_ns=None if one.closed_ns is None else one.closed_ns + by_ns,
+    )
+
+
+def looked_at(story: Story) -> tuple[AdmissionFinding, bool]:
+    """Return what the checker says of a history, and whether the exact model can explain it."""
+    windows, refusals, end_ns = parts(story)
+    limit = story.max_windows
+    assert limit is not None
+    found = admission(
+        windows.holds,
+        refusals,
+        limit=limit,
+        sighted=windows.foreign is not None,
+        end_ns=end_ns,
+    )
+    spans = list(zip(refusals.sent_ns.tolist(), refusals.done_ns.tolist(), strict=True))
+    return found, explainable(windows.holds, spans, limit, end_ns)
+
+
+def test_every_unexplainable_violation_is_found_and_no_explainable_history_raises_an_alarm() -> None:
+    caught = unobservable = 0
+    missed = []
+    for seed in range(10_000):
+        bug = BUGS[seed % len(BUGS)]
+        story, server = run(seed, bug)
+        if not server.acted:
+            continue
+        found, explained = looked_at(story)
+        alarmed = found.status is Status.FAILED
+        assert not (alarmed and explained), f"false alarm: seed {seed}, {bug}: {found.reason}"
+        if explained:
+            unobservable += 1
+            continue
+        caught += 1
+        if not alarmed:
+            missed.append((seed, bug))
+        if caught == VIOLATIONS:
+            break
+    share = unobservable / (unobservable + caught)
+    sys.stdout.write(
+        f"\n{caught} violations that no order explains; {share:.0%} of those injected were unobservable\n"
+    )
+    assert caught == VIOLATIONS
+    assert not missed, f"{len(missed)} of {caught} missed, among them {missed[:5]}"
+
+
+def test_no_alarm_in_a_thousand_clean_histories() -> None:
+    for seed in range(CLEAN):
+        story, _ = run(seed)
+        found, explained = looked_at(story)
+        assert explained, f"the model cannot explain a clean history: seed {seed}"
+        assert found.status is Status.PASSED, f"seed {seed}: {found.reason}"
+
+
+# --- what counts are not needed for ---------------------------------------------------------------
+
+
+def hold(job: str, *sure: tuple[float, float], closed: float | None = None, seen_to_end: bool = True) -> Hold:
+    spans = tuple((ns(start), ns(end)) for start, end in sure)
+    return Hold(
+        job_id=job,
+        number=1,
+        sure=spans,
+        possible=(spans[0][0] - ns(0.1), spans[-1][1] + ns(0.5)),
+        closed_ns=None if closed is None else ns(closed),
+        seen_to_end=seen_to_end,
+    )
+
+
+def asked(*spans: tuple[float, float], explained: bool = False) -> Refusals:
+    sent, done = (np.array([ns(span[which]) for span in spans], dtype=np.int64) for which in (0, 1))
+    return Refusals(sent, done, np.full(len(spans), explained))
+
+
+def judged(
+    *holds: Hold, refusals: Refusals | None = None, limit: int | None = 2, sighted: bool = True
+) -> list[str]:
+    refused = refusals or asked()
+    found = admission(holds, refused, limit=limit, sighted=sighted, end_ns=ns(1000))
+    return [one.kind for one in found.violations]
+
+
+def test_a_slot_is_lost_when_it_is_still_held_long_after_its_window_was_over() -> None:
+    bound_s = LOST_AFTER_NS / 1e9
+    assert judged(hold("1-1", (1, 12 + bound_s), closed=10, seen_to_end=False)) == ["lost_slot"]
+    assert judged(hold("1-1", (1, 9 + bound_s), closed=10, seen_to_end=False)) == []
+    assert judged(hold("1-1", (1, 12 + bound_s), closed=10)) == []  # late, and given back
+    assert judged(hold("1-1", (1, 12 + bound_s), seen_to_end=False)) == []  # it is not over
+
+
+def test_a_slot_given_to_two_windows_at_once_is_reuse() -> None:
+    assert judged(hold("1-1", (1, 10)), hold("1-2", (9, 12))) == ["reuse"]
+    assert judged(hold("1-1", (1, 10)), hold("1-2", (10, 12))) == []
+    assert judged(hold("1-1", (1, 10)), hold("2-2", (9, 12))) == []
+
+
+def test_a_refusal_that_takes_too_long_is_late_and_one_that_something_explains_is_not_premature() -> None:
+    bound_s = LATE_REFUSAL_NS / 1e9
+    assert judged(refusals=asked((1, 1.5 + bound_s), explained=True)) == ["late_refusal"]
+    assert judged(refusals=asked((1, 0.9 + bound_s), explained=True)) == []
+    assert judged(refusals=asked((1, 1.1))) == ["premature_refusal"]
+
+
+def test_without_a_limit_or_without_sight_of_others_nothing_is_judged() -> None:
+    for limit, sighted in ((None, True), (2, False)):
+        found = admission(
+            [hold("1-1", (1, 10)), hold("1-2", (9, 12))],
+            asked(),
+            limit=limit,
+            sighted=sighted,
+            end_ns=ns(100),
+        )
+        assert found.status is Status.UNJUDGED
+        assert not found.violations
+
+
+def test_the_proof_of_too_many_windows_is_the_shortest_one() -> None:
+    crowd = [hold(f"{number}-{number}", (number, 50)) for number in range(1, 9)]
+    [found] = admission(crowd, asked(), limit=3, sighted=True, end_ns=ns(100)).violations
+    assert (found.kind, found.count, len(found.proof)) == ("over_admission", 1, 4)
+    assert found.first_ns == ns(4)
+    assert all(one.from_ns <= found.first_ns < one.to_ns for one in found.proof)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 5_000), st.sampled_from(["", *BUGS]), st.integers(1, 10_000))
+def test_shifting_all_times_changes_nothing(seed: int, bug: str, by_s: int) -> None:
+    told = []
+    for shift in (0, by_s):
+        story, _ = run(seed, bug)
+        windows, refusals, end_ns = parts(story)
+        moved = [moved_by(one, ns(shift)) for one in windows.holds]
+        later = Refusals(refusals.sent_ns + ns(shift), refusals.done_ns + ns(shift), refusals.explained)
+        found = admission(moved, later, limit=story.max_windows, sighted=True, end_ns=end_ns + ns(shift))
+        told.append([(one.kind, one.count, one.first_ns - ns(shift)) for one in found.violations])
+    assert told[0] == told[1]
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 5_000), st.sampled_from(["", *BUGS]), st.integers(1, 2000))
+def test_knowing_less_never_adds_an_alarm(seed: int, bug: str, by_ms: int) -> None:
+    story, _ = run(seed, bug)
+    windows, refusals, end_ns = parts(story)
+    wider = [
+        replace(one, possible=(one.possible[0] - ns(by_ms / 1000), one.possible[1] + ns(by_ms / 1000)))
+        for one in windows.holds
+    ]
+    kinds = []
+    for holds in (windows.holds, wider):
+        found = admission(holds, refusals, limit=story.max_windows, sighted=True, end_ns=end_ns)
+        kinds.append({one.kind: one.count for one in found.violations})
+    assert set(kinds[1]) <= set(kinds[0])
+    assert all(kinds[1][kind] <= kinds[0][kind] for kind in kinds[1])
