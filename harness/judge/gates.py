@@ -6,7 +6,7 @@ neither it looks at everything but warm-up and drain, or at the whole run where 
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from msgspec.structs import replace as replace_in
@@ -14,7 +14,7 @@ from msgspec.structs import replace as replace_in
 from harness.history.events import Phase
 from harness.history.run import GatePlan
 from harness.judge.faults import recoveries, windows_of
-from harness.judge.findings import FaultFinding, Gap, GateFinding, Status
+from harness.judge.findings import AdmissionFinding, FaultFinding, Gap, GateFinding, Status
 from harness.judge.record import SECOND_NS, RunRecord, Spans, joined
 from harness.judge.steps import ints
 from harness.judge.world import World
@@ -26,8 +26,17 @@ from harness.measures.portion import Portion
 FAULT = "fault:"
 IGNORED = (Phase.WARM_UP, Phase.DRAIN)
 GAPS_TOLD = 5
-CausesIn = Callable[[Spans], dict[str, int]]
-"""Counts the failures within stretches of time by their primary cause."""
+
+
+@dataclass(frozen=True)
+class Concluded:
+    """What judging has concluded before the gates, and measures are made of."""
+
+    causes: Callable[[Spans], dict[str, int]]
+    """Counts the failures within stretches of time by their primary cause."""
+    admission: AdmissionFinding
+
+
 COMPLETENESS = GatePlan(name="the record is complete", measure="record_holes", op="==", limit=0)
 
 
@@ -37,10 +46,10 @@ def judge_gates(
     faults: tuple[FaultFinding, ...],
     holes: tuple[str, ...],
     gaps: tuple[Gap, ...],
-    causes: CausesIn,
+    concluded: Concluded,
 ) -> tuple[GateFinding, ...]:
     """Return the planned gates judged, in their order, and the one on completeness last."""
-    bench = _Bench(record, world, faults, holes, causes)
+    bench = _Bench(record, world, faults, holes, concluded)
     planned = [bench.judge(gate) for gate in record.run.gates]
     complete = bench.judge(COMPLETENESS, built_in=True)
     if gaps:
@@ -55,13 +64,13 @@ class _Bench:
         world: World,
         faults: tuple[FaultFinding, ...],
         holes: tuple[str, ...],
-        causes: CausesIn,
+        concluded: Concluded,
     ) -> None:
         self._record = record
         self._world = world
         self._faults = faults
         self._holes = holes
-        self._causes = causes
+        self._concluded = concluded
         self._portions: dict[Spans, Portion] = {}
 
     def judge(self, gate: GatePlan, *, built_in: bool = False) -> GateFinding:
@@ -125,10 +134,18 @@ class _Bench:
                 open_certain=int(windows.certain.highest(from_ns, to_ns).max()) if spans else None,
                 open_possible=int(windows.possible.highest(from_ns, to_ns).max()) if spans else None,
                 recoveries=recoveries(self._faults),
-                causes=self._causes(spans),
+                causes=self._concluded.causes(spans),
+                violations=_violations(self._concluded.admission),
                 holes=self._holes,
             )
         return self._portions[spans]
+
+
+def _violations(found: AdmissionFinding) -> dict[str, int] | None:
+    """Return the violations of the admission limit by kind; None where it could not be judged."""
+    if found.status is Status.UNJUDGED:
+        return None
+    return {one.kind: one.count for one in found.violations}
 
 
 def _gaps_in_words(gaps: tuple[Gap, ...]) -> str:

@@ -5,6 +5,9 @@ Called by conduct at a run's end and by `harness judge` any time later. It reads
 
 from collections import Counter
 
+import msgspec
+import numpy as np
+
 from harness.history.events import (
     Drift,
     ExperimentEnded,
@@ -17,12 +20,14 @@ from harness.history.events import (
 from harness.history.reader import History
 from harness.history.run import RunInfo
 from harness.judge import tables
-from harness.judge.blame import VERSION, blame
+from harness.judge.admission import Refusals, admission
+from harness.judge.blame import UNEXPLAINED, VERSION, Blames, blame
 from harness.judge.blame.groups import by_cause, cited, groups_of
 from harness.judge.completeness import deaths, gaps, holes
 from harness.judge.counts import disagreements
 from harness.judge.faults import fault_findings, windows_of
 from harness.judge.findings import (
+    AdmissionFinding,
     DriftFinding,
     ExperimentFinding,
     FaultFinding,
@@ -33,11 +38,12 @@ from harness.judge.findings import (
     Remark,
     RunSummary,
 )
-from harness.judge.gates import judge_gates
+from harness.judge.gates import Concluded, judge_gates
 from harness.judge.record import SECOND_NS, RunRecord, outcome_counts
 from harness.judge.spreads import spreads
 from harness.judge.steps import ints
 from harness.judge.stops import stop_findings
+from harness.judge.sweep import sweep
 from harness.judge.verdict import verdict
 from harness.judge.world import World
 from harness.measures.measure import quantile_s
@@ -51,7 +57,9 @@ def judge(run: RunInfo, history: History) -> Findings:
     faults = fault_findings(record, blind_spots)
     missing = holes(record)
     blames = blame(record, world)
-    gates = judge_gates(record, world, faults, missing, blind_spots, lambda spans: by_cause(blames, spans))
+    admitted = _admission(record, world, blames)
+    concluded = Concluded(lambda spans: by_cause(blames, spans), admitted)
+    gates = judge_gates(record, world, faults, missing, blind_spots, concluded)
     left = _leftovers(record)
     stops = stop_findings(record)
     ended = record.ended.reason if record.ended else ""
@@ -74,6 +82,7 @@ def judge(run: RunInfo, history: History) -> Findings:
         frames=len(record.frames),
         bytes=int(record.frames["bytes"].sum()),
         open_windows=tables.open_windows(record, world, below),
+        admission=admitted,
         windows=tables.windows_found(record, world),
         faults=faults,
         experiments=_experiments(record, faults),
@@ -112,6 +121,27 @@ def _summary(record: RunRecord, ended: str) -> RunSummary:
         duration_s=record.end_ns / SECOND_NS,
         ended=ended,
     )
+
+
+def _admission(record: RunRecord, world: World, blames: Blames) -> AdmissionFinding:
+    creates, windows = blames.creates, world.windows
+    refused = creates.refused
+    unexplained = blames.primary[: len(creates)] == blames.causes.index(UNEXPLAINED)
+    refusals = Refusals(
+        creates.sent_ns[refused].astype(np.int64),
+        creates.done_ns[refused].astype(np.int64),
+        ~unexplained[refused],
+    )
+    found = admission(
+        windows.holds,
+        refusals,
+        limit=record.run.max_windows,
+        sighted=windows.foreign is not None,
+        end_ns=record.end_ns,
+    )
+    if record.run.max_windows is None:
+        return msgspec.structs.replace(found, sweep=sweep(record, world))
+    return found
 
 
 def _experiments(record: RunRecord, faults: tuple[FaultFinding, ...]) -> tuple[ExperimentFinding, ...]:

@@ -113,6 +113,13 @@ def _failures(portion: Portion, of: str) -> Pair:
     return (causes.get(of, 0) if of else everything, portion.creates() + everything)
 
 
+def _violations(portion: Portion, of: str) -> Pair:
+    found = portion.violations
+    if found is None:
+        return (0, 0)
+    return (sum(count for kind, count in found.items() if of in ("", kind)), 1 + sum(found.values()))
+
+
 def _share_of_cause(name: str) -> Callable[[Portion, str], Pair]:
     def count(portion: Portion, of: str) -> Pair:
         causes = portion.causes or {}
@@ -270,6 +277,13 @@ MEASURES: tuple[Measure[Any], ...] = (
         "Most windows possibly open at once, of everybody.",
         lambda portion, _of: _optional(portion.open_possible),
     ),
+    Total(
+        "admission_violations",
+        "violations",
+        "Times the admission limit was broken as no order of events explains; of: a kind of violation.",
+        _violations,
+        whole_run=True,
+    ),
     Largest(
         "streams_open",
         "windows",
@@ -368,6 +382,7 @@ OF: dict[str, str] = {
         "an experiment",
     ),
     **dict.fromkeys(("failures", "cause_ratio"), "a cause"),
+    "admission_violations": "a kind of violation",
     "leftovers": "a kind of object, or its owner",
     "watcher_blind": "a watcher",
 }

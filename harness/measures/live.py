@@ -80,6 +80,7 @@ NOT_LIVE: Final[dict[str, str]] = {
         (
             "open_windows",
             "open_windows_possible",
+            "admission_violations",
             "recovery_max",
             "record_holes",
             "failures",

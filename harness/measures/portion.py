@@ -52,6 +52,8 @@ class Portion:
     """Experiment and seconds from undone to first success, infinite if it never came; only faults that had an effect."""
     causes: Mapping[str, int] | None = None
     """Failures by primary cause; None when nobody has looked for causes."""
+    violations: Mapping[str, int] | None = None
+    """Violations of the admission limit by kind, of the whole run; None when it could not be judged."""
     holes: tuple[str, ...] | None = None
     """What is missing from the record; None when nobody has looked."""
 

@@ -20,6 +20,7 @@ from harness.errors import RecordUnusable
 from harness.history.run import RunInfo
 from harness.judge.findings import BlameGroup, Disagreement, Findings, Leftover, Status
 from harness.report import sentences, words
+from harness.report.admission import bars
 from harness.report.bins import Bin, bin_size_s, bins_of
 from harness.report.sentences import Occurrence
 from harness.report.strips import strips_of
@@ -145,6 +146,7 @@ def render_page(findings: Findings, run: RunInfo, folder: str) -> str:
             disagreements=longest(findings),
             few=few,
             leftovers=leftovers(findings),
+            proof_bars=bars,
         )
     )
 

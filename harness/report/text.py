@@ -61,7 +61,7 @@ def summary_text(
         sign = painted(f"{words.STATUS_SIGN[gate.status]} {gate.status.value:<8}", gate.status)
         pad = " " * (longest - cell_len(gate.name) + 2) if roomy else "\n" + " " * 14
         lines.append(f"  {sign}  {gate.name}{pad}{_value(gate)}")
-    lines += ["", *_why_lines(findings)]
+    lines += ["", *_admission_lines(findings, width), *_why_lines(findings)]
     if page:
         lines.append(f"Report: {page}")
     lines.append(f"Exit code {int(verdict.exit_code)} ({verdict.exit_code.name.lower()}){_retry(findings)}")
@@ -92,6 +92,17 @@ def _why_lines(findings: Findings) -> list[str]:
     for heading, number, during in _told(findings):
         lines.append(f"  {number:>5}  {heading}{f' (during {during})' if during else ''}")
     return [*lines, ""]
+
+
+def _admission_lines(findings: Findings, width: int) -> list[str]:
+    found = findings.admission
+    if found is None or not found.violations:
+        return []
+    return [
+        _wrapped(f"The admission limit was broken: {found.reason}.", width),
+        *(_wrapped(f"  {one.sentence}", width, "  ") for one in found.violations),
+        "",
+    ]
 
 
 def _told(findings: Findings) -> list[tuple[str, int, str]]:

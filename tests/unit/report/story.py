@@ -346,7 +346,7 @@ def _load(story: Story, dice: random.Random) -> None:
 
 
 def _window(story: Story, number: int, accepted_s: float, dice: random.Random) -> _Window:
-    job = f"{number % 30 + 1}-{70000 + number}"
+    job = f"{number}-{70000 + number}"
     ready_s = accepted_s + 0.8 + dice.expovariate(1 / 0.4)
     first_s = ready_s + 0.05 + dice.expovariate(1 / 0.08)
     close_s = first_s + dice.uniform(8, 14)
