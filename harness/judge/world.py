@@ -100,6 +100,8 @@ OPTIONAL = ("mongodb", "broker")
 BEHIND_THE_API = ("nodes", "pods", "jobs", "services", "events", "server_rights", "cleanup_rights", "logs")
 
 
+CUT_TOGETHER = ("nodes", "pods", "jobs", "services")
+"""Watches that the same API server keeps."""
 FORBIDDING = (":NoSchedule", ":NoExecute")
 ANSWERED = "answered"
 """In the detail of a failed question to Focus Server when somebody did answer it."""
@@ -244,6 +246,17 @@ class World:
             for _, event in self.of(DependencySeen)
             if event.dependency == "focus_server"
         ]
+        return Steps.of(changes, 0)
+
+    @cached_property
+    def watches_cut(self) -> Steps:
+        """How many of the watches of the cluster said that they were cut off: they notice at once when the API server goes."""
+        blind: dict[str, int] = {}
+        changes = []
+        for _, state in self.of(WatcherState):
+            if state.watcher in CUT_TOGETHER:
+                blind[state.watcher] = int(not state.seeing and bool(blind.get(state.watcher) is not None))
+                changes.append((state.at_ns, sum(blind.values())))
         return Steps.of(changes, 0)
 
     @cached_property

@@ -29,8 +29,8 @@ BROKER_PERIOD_S = 2.0
 HTTP_TIMEOUT_S = 3.0
 ASK_TIMEOUT_S = 1.0
 BODY_CAP = 1 << 16
-FIBRE_EVERY = 2
-"""Every how many questions to Focus Server the fibre is asked for too."""
+API_PERIOD_S = 0.5
+"""The API server is asked more often: while it is silent nothing else can be seen."""
 
 
 class NoAnswer(Exception):
@@ -95,7 +95,7 @@ def probes(target: Target, cluster: Cluster | None, notebook: Notebook) -> list[
     """Return the probes that the target's file gives reason for."""
     found = [Probe("focus_server", FocusProbe(target, notebook).ask, patience_s=HTTP_TIMEOUT_S + 1)]
     if cluster is not None:
-        found.append(Probe("kubernetes_api", lambda: _ask_cluster(cluster)))
+        found.append(Probe("kubernetes_api", lambda: _ask_cluster(cluster), period_s=API_PERIOD_S))
     if target.mongodb_uri:
         mongodb = MongoProbe(target.mongodb_uri)
         found.append(Probe("mongodb", mongodb.ask, must_have_answered=True, close=mongodb.close))
@@ -109,23 +109,20 @@ def probes(target: Target, cluster: Cluster | None, notebook: Notebook) -> list[
 
 
 class FocusProbe:
-    """`GET /ack`, and now and then `GET /live_metadata` for the fibre; a connection each, never reused."""
+    """`GET /ack`, and `GET /live_metadata` for the fibre; a connection each, never reused."""
 
     def __init__(self, target: Target, notebook: Notebook) -> None:
         self._url = urlsplit(target.url)
         self._headers = dict(target.headers)
         self._context = _tls(target) if self._url.scheme == "https" else None
         self._notebook = notebook
-        self._asked = 0
 
     def ask(self) -> None:
         """Raise unless Focus Server answers, with anything below 500."""
-        self._asked += 1
         status, _ = self._get("/ack")
         if status >= 500:
             raise NoAnswer(f"GET /ack answered {status}")
-        if self._asked % FIBRE_EVERY == 1:
-            self._ask_fibre()
+        self._ask_fibre()
 
     def _ask_fibre(self) -> None:
         at_ns = self._notebook.now()

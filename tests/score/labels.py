@@ -21,6 +21,8 @@ S = 1_000_000_000
 AFTER_NS = 12 * S
 """A window may suffer from a fault for this long after it was undone."""
 BEFORE_NS = S // 2
+HOLD_ENDS_NS = 6 * S
+"""A fault's undo is recorded when the workload is ready again: it holds for certain until this long before."""
 
 TO_WINDOWS: dict[str, tuple[str, ...]] = {
     "cordon-worker": ("worker_unavailable",),
@@ -39,6 +41,14 @@ TO_WINDOWS: dict[str, tuple[str, ...]] = {
     "waiting-for-fibre": ("feed_unavailable", "idle_cleanup"),
 }
 """What a fault does to a window that was accepted; others do nothing to one."""
+
+WHILE_IN: dict[str, str] = {
+    "mongo-outage": "mongodb_unavailable",
+    "focus-restart-without-mongo": "mongodb_unavailable",
+    "kill-mongo": "mongodb_unavailable",
+    "rabbitmq-outage": "broker_unavailable",
+}
+"""What surely holds from a fault's effect until its undo begins, whether or not the server came to look at it."""
 
 BY_OUTCOME: dict[str, str] = {
     Outcome.VALIDATION_422: "invalid_request",
@@ -79,17 +89,71 @@ def truth_of(folder: Path, record: RunRecord) -> Truth:
     facts = read(folder / "truth")
     start_ns = run_start_ns(facts, record)
     by_request: dict[int, Label] = {}
+    state = _State()
     for fact in facts:
+        state.take(fact)
         if fact["kind"] in ("refusal", "ingress_error", "server_error", "overload") and fact.get(
             "request_id"
         ):
             label = _label(fact)
+            label = Label(label.primary, label.held | state.held(fact))
             number = request_number(fact["request_id"])
             if number in by_request:  # the ingress adds its word to what the server had said
                 before = by_request[number]
                 label = Label(before.primary, before.held | label.held)
             by_request[number] = label
+    _add_faults(by_request, record)
     return Truth(by_request, tuple(_tricks(folder, start_ns)), tuple(_faults(record)))
+
+
+def _add_faults(by_request: dict[int, Label], record: RunRecord) -> None:
+    """Add to the server's own refusals what faults that were in made true for certain."""
+    effective: dict[str, int] = {}
+    spans: list[tuple[str, int, int]] = []
+    for change in record.of(FaultChanged):
+        if change.step == FaultStep.EFFECTIVE:
+            effective[change.entry] = change.at_ns
+        elif change.step == FaultStep.UNDONE and change.entry in effective:
+            spans.append((change.experiment, effective.pop(change.entry), change.at_ns - HOLD_ENDS_NS))
+    rows = record.creates
+    columns = (rows["request_id"].tolist(), rows["sent_ns"].tolist(), rows["done_ns"].tolist())
+    for number, sent_ns, done_ns in zip(*columns, strict=True):
+        label = by_request.get(number)
+        if label is None or label.primary in ("unexplained", "focus_server_down", "server_overload"):
+            continue
+        held = {
+            WHILE_IN[name]
+            for name, start, end in spans
+            if name in WHILE_IN and start <= sent_ns and done_ns <= end
+        }
+        if held:
+            by_request[number] = Label(label.primary, label.held | held)
+
+
+class _State:
+    """What the sandbox knew to hold at each moment: a server that refuses for one reason does not look for the others."""
+
+    def __init__(self) -> None:
+        self._dependencies: dict[str, bool] = {}
+        self._registered = self._available = 1
+
+    def take(self, fact: dict[str, Any]) -> None:
+        """Take in a fact of the truth log."""
+        if fact["kind"] == "dependency":
+            self._dependencies[fact["of"]] = fact["answers"]
+        elif fact["kind"] == "shares":
+            self._registered, self._available = fact["registered_free"], fact["available_free"]
+
+    def held(self, fact: dict[str, Any]) -> frozenset[str]:
+        """Return the causes that held when the server said no; the ingress and an overloaded site look at none of them."""
+        if fact["kind"] != "refusal" or fact["primary"] == "unexplained":
+            return frozenset()
+        found = {cause for cause, answers in self._dependencies.items() if not answers}
+        if self._registered <= 0:
+            found.add("gpu_exhausted")
+        elif self._available <= 0:
+            found.add("worker_unavailable")
+        return frozenset(found)
 
 
 def run_start_ns(facts: Iterable[dict[str, Any]], record: RunRecord) -> int:

@@ -26,6 +26,8 @@ class Act:
     modes: tuple[str, ...] = ("seed", "field")
     """Where it makes anything fail."""
     loads: tuple[str, ...] = (LOW, HIGH)
+    first: bool = False
+    """It needs a system that is well to go in: it comes before the others."""
     last: bool = False
     """It takes the API away: it comes after the others and goes before them."""
 
@@ -33,13 +35,13 @@ class Act:
 ACTS: dict[str, Act] = {
     "cordon-worker": Act("nodes", settings=(("nodes", "all"),)),
     "drain-worker": Act("nodes", 10, 14, (("nodes", "all"),)),
-    "worker-not-ready": Act("nodes", 20, 16, (("nodes", "1"),), loads=(HIGH,)),
-    "worker-crash": Act("nodes", 16, 20, (("nodes", "1"),)),
+    "worker-not-ready": Act("nodes", 20, 24, (("nodes", "1"),), loads=(HIGH,)),
+    "worker-crash": Act("nodes", 16, 24, (("nodes", "1"),)),
     "kill-mongo": Act("mongodb", 8, 14, modes=("seed",)),
     "mongo-outage": Act("mongodb", 8, 14),
     "mongo-stall": Act("mongodb", 8, 12),
     "mongo-slow": Act("mongodb", 8, 14, (("delay_ms", "1500"),), modes=("seed",)),
-    "saturate-gpu": Act("shares", settings=(("fill", "100%"),)),
+    "saturate-gpu": Act("shares", settings=(("fill", "100%"),), first=True),
     "exhaust-pod-ips": Act("shares", 18, 16, (("nodes", "all"),)),
     "kill-focus-server": Act("focus_server", 8, 14),
     "focus-server-outage": Act("focus_server", 8, 14),
@@ -48,8 +50,8 @@ ACTS: dict[str, Act] = {
     "revoke-kubernetes-access": Act("rights"),
     "api-server-slow": Act("api", settings=(("delay", "2s"),), modes=("seed",), last=True),
     "api-server-down": Act("api", 8, 14, last=True),
-    "fill-windows": Act("windows", 14, 20, (("windows", "14"),), modes=("seed",), loads=(LOW,)),
-    "kill-streams": Act("windows", 4, 10, (("share", "50%"),)),
+    "fill-windows": Act("windows", 14, 20, (("windows", "14"),), modes=("seed",), loads=(LOW,), first=True),
+    "kill-streams": Act("windows", 4, 10, (("share", "50%"),), first=True),
     "slow-network": Act("network", 6, 8, (("nodes", "all"), ("delay", "200ms")), loads=(LOW,)),
     "drop-network": Act("network", 14, 16, (("nodes", "all"),)),
     "rabbitmq-outage": Act("broker", 12, 24),
@@ -81,7 +83,7 @@ class Window:
         return self.at_s + self.hold_s + max(ACTS[fault].rest_s for fault in self.faults) + STAGGER_S
 
 
-STAGGER_S = 2
+STAGGER_S = 3
 
 
 @dataclass(frozen=True)

@@ -78,16 +78,16 @@ def campaign(run: Run) -> dict[str, Any]:
 
 def _steps(window: Window) -> list[dict[str, Any]]:
     """Return a window's faults: one after another goes in; what takes the API away comes last and goes first."""
-    order = sorted(window.faults, key=lambda fault: ACTS[fault].last)
+    order = sorted(window.faults, key=lambda fault: (ACTS[fault].last, not ACTS[fault].first))
     steps = []
     for number, fault in enumerate(order):
         act = ACTS[fault]
-        at_s = window.at_s + (STAGGER_S if number and act.last else number)
+        at_s = window.at_s + (0 if not number else STAGGER_S + number - 1)
         hold_s = act.hold_s
-        if act.last and len(order) > 1:
+        if act.last and number:
             hold_s = 5
         elif len(order) > 1:
-            hold_s = max(hold_s, STAGGER_S + 5 + 3)
+            hold_s = max(hold_s, STAGGER_S + len(order) + 5 + 2)
         step: dict[str, Any] = {"experiment": fault, "at": f"{at_s}s", "hold": f"{hold_s}s"}
         if act.settings:
             step["with"] = dict(act.settings)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from harness.judge.blame.cause import Cause, Claim
 from harness.judge.blame.causes import CAUSES, VERSION
-from harness.judge.blame.creates import WATCH_NS, Creates
+from harness.judge.blame.creates import Creates
 from harness.judge.blame.failures import Failures, failed_creates, failed_windows, failures_of
 from harness.judge.blame.lives import ClusterLives, Life, lives_of
 from harness.judge.record import RunRecord
@@ -65,8 +65,7 @@ def blame(record: RunRecord, world: World, *, logs: bool = True) -> Blames:
     lives = tuple(lives_of(world, ClusterLives(world), closed, record.frames)) if closed else ()
     claims = np.concatenate([_claims_of_creates(creates), _claims_of_windows(lives)])
     blind = np.concatenate([_blind_to(creates, AROUND_NS), _blind_to_windows(lives)])
-    unsighted = np.concatenate([_blind_to(creates, WATCH_NS), _blind_to_windows(lives)])
-    primary, held = _decide(claims, unsighted, blind)
+    primary, held = _decide(claims, blind)
     dark = np.any(blind, axis=1)
     return Blames(
         failures=failures_of(record),
@@ -90,8 +89,16 @@ def _claims_of_creates(creates: Creates) -> NDArray[np.int8]:
 
 
 def _claims_of_windows(lives: tuple[Life, ...]) -> NDArray[np.int8]:
-    claims = [[cause.window(life) if cause.window else Claim.NO for cause in CAUSES] for life in lives]
+    claims = [[_claim_of_window(cause, life) for cause in CAUSES] for life in lives]
     return np.array(claims, dtype=np.int8).reshape(len(lives), len(CAUSES))
+
+
+def _claim_of_window(cause: Cause, life: Life) -> Claim:
+    """Return a cause's claim; where its own watchers could not see, what is not certain is merely possible."""
+    claim = cause.window(life) if cause.window else Claim.NO
+    if Claim.NO < claim < Claim.CERTAIN and life.blind(*cause.needs):
+        return Claim.POSSIBLE
+    return claim
 
 
 def _blind_to(creates: Creates, around_ns: int) -> NDArray[np.bool_]:
@@ -129,28 +136,23 @@ def _blind_to_windows(lives: tuple[Life, ...]) -> NDArray[np.bool_]:
     return np.array(rows, dtype=bool).reshape(len(lives), len(CAUSES))
 
 
-def _decide(
-    claims: NDArray[np.int8], unsighted: NDArray[np.bool_], blind: NDArray[np.bool_]
-) -> tuple[Ints, NDArray[np.bool_]]:
+def _decide(claims: NDArray[np.int8], blind: NDArray[np.bool_]) -> tuple[Ints, NDArray[np.bool_]]:
     """Return each failure's primary cause and all that held.
 
-    What is certain stands. What was seen, at the time or near it, stands where its own watchers could see; what is merely possible only
-    where nobody was blind around the time.
+    What was seen at the time stands. What was seen near it stands where nobody was blind around the time, or where nothing else is
+    possible; what is merely possible only where nobody was blind.
     """
     count = len(claims)
     usual = np.array([cause.usual for cause in CAUSES])
-    gives_way = usual[None, :] & (claims > Claim.NO) & (claims < Claim.CERTAIN)
-    first = (2 * claims.astype(np.int64) + gives_way).argmax(axis=1)  # the order of CAUSES decides other ties
+    first_hand = usual[None, :] & (claims > Claim.NO) & (claims < Claim.CERTAIN)
+    rank = np.where(first_hand, 2 * np.maximum(claims, np.int8(Claim.NEAR)) + 1, 2 * claims)
+    first = rank.argmax(axis=1)  # the order of CAUSES decides other ties
     best = claims[np.arange(count), first]
-    blinds = np.array([cause.blinds for cause in CAUSES])
     alone = (claims > Claim.NO).sum(axis=1) == 1
-    itself = blinds[first] & (
-        (best >= Claim.LIKELY) | alone
-    )  # what blinds others is shown by their blindness
-    sighted = ~unsighted[np.arange(count), first] | itself
     dark = np.any(blind, axis=1)
-    seen = (best == Claim.LIKELY) | (best == Claim.NEAR)
-    stands = (best == Claim.CERTAIN) | (seen & sighted) | ((best == Claim.POSSIBLE) & ~dark)
+    stands = (
+        (best >= Claim.LIKELY) | ((best == Claim.NEAR) & (~dark | alone)) | ((best == Claim.POSSIBLE) & ~dark)
+    )
     nothing = np.where(dark, NAMES.index(UNKNOWN), NAMES.index(UNEXPLAINED))
     primary: Ints = np.where(stands, first, nothing).astype(np.int64)
     held = np.zeros((count, len(NAMES)), dtype=bool)

@@ -62,8 +62,6 @@ class Cause:
     """What can lie behind, in words; the first is nothing."""
     usual: bool = False
     """Whether it is what refuses as a rule: a cause that is seen no better gives way to it, unless that one is certain."""
-    blinds: bool = False
-    """Whether it blinds watchers itself: then their blindness is no reason to doubt it."""
 
 
 def where(condition: NDArray[np.bool_], claim: Claim) -> Claims:

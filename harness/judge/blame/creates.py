@@ -148,35 +148,58 @@ class Creates:
     # --- dependencies -----------------------------------------------------------------------------
 
     def down(self, name: str) -> Claims:
-        """Claim that a dependency did not answer: by asking it, or because no pod of its role was ready."""
-        return strongest(self.unanswered(name), self.podless(name))
+        """Claim that a dependency did not answer: by asking it, or because no pod of its role was ready.
+
+        A pod that is being ended may still answer, so where the dependency itself is asked, its pods are a hint only.
+        """
+        hint = np.where(self.blind(name), np.int8(Claim.LIKELY), np.int8(Claim.NEAR))
+        return strongest(self.unanswered(name), np.minimum(self.podless(name), hint).astype(np.int8))
 
     def unanswered(self, name: str) -> Claims:
-        """Claim that a dependency did not answer, by asking it; slow answers make it possible."""
+        """Claim that a dependency did not answer, by asking it; slow answers make it possible.
+
+        It may have gone down a moment before it was asked, and have come back a moment before it was asked again.
+        """
         steps = self.world.dependencies[name].steps
         poll_ns = SLOW_POLL_NS.get(name, POLL_NS)
-        certain = self.always(steps, DOWN, 0, BACK_NS) & ~self.blind(name)
+        certain = self.always(steps, DOWN, 0, BACK_NS)
+        lasting = steps.equal(DOWN).lowest(self.done_ns, self.done_ns + poll_ns).astype(bool)
         slow = self.world.latency(name).highest(self.sent_ns - POLL_NS, self.done_ns + poll_ns) >= SLOW_NS
-        slow &= self.took_ns >= SLOW_NS  # who gives up waiting has waited
-        return strongest(
+        claims = strongest(
             where(certain, Claim.CERTAIN),
-            where(self.ever(steps, DOWN), Claim.LIKELY),
+            where(self.ever(steps, DOWN) & lasting, Claim.LIKELY),
             where(self.ever(steps, DOWN, AFTER_NS.get(name, REUSE_NS), poll_ns), Claim.NEAR),
-            where(slow, Claim.POSSIBLE),
+            where(slow & self.waited, Claim.POSSIBLE),
         )
+        return self.as_seen(claims, name)
+
+    @cached_property
+    def waited(self) -> Flags:
+        """Return for which somebody had just waited long for an answer: a server asks once for all who ask it."""
+        long = self.took_ns >= SLOW_NS
+        waits = Steps.counting(
+            self.sent_ns[long].astype(np.int64), self.done_ns[long].astype(np.int64) + POLL_NS
+        )
+        found: Flags = waits.highest(self.sent_ns, self.done_ns) > 0
+        return found
 
     def podless(self, role: str) -> Claims:
         """Claim that no pod of a role was ready; a role without any pod ever seen is nobody's claim."""
         return self.watched(self.world.ready_pods[role].steps, DOWN, "pods")
 
     def watched(self, steps: Steps, value: int, *watchers: str) -> Claims:
-        """Claim that a number that watches tell was `value`; without sight it is never certain."""
-        seeing = ~np.any([self.blind(watcher, WATCH_NS) for watcher in watchers], axis=0)
-        return strongest(
-            where(self.always(steps, value, WATCH_NS, WATCH_NS) & seeing, Claim.CERTAIN),
+        """Claim that a number that watches tell was `value`."""
+        claims = strongest(
+            where(self.always(steps, value, WATCH_NS, WATCH_NS), Claim.CERTAIN),
             where(self.ever(steps, value), Claim.LIKELY),
             where(self.ever(steps, value, WATCH_NS, WATCH_NS), Claim.NEAR),
         )
+        return self.as_seen(claims, *watchers)
+
+    def as_seen(self, claims: Claims, *watchers: str) -> Claims:
+        """Make claims merely possible where one of the watchers they come from could not see: what it said last may be over."""
+        blind = np.any([self.blind(watcher, WATCH_NS) for watcher in watchers], axis=0)
+        return np.where(blind, np.minimum(claims, np.int8(Claim.POSSIBLE)), claims).astype(np.int8)
 
     # --- windows and shares -----------------------------------------------------------------------
 

@@ -4,24 +4,28 @@ import numpy as np
 
 from harness.history.events import Outcome
 from harness.judge.blame.cause import Cause, Claim, Claims, strongest
-from harness.judge.blame.creates import Creates
+from harness.judge.blame.creates import POLL_NS, Creates
 from harness.judge.blame.evidence import of_dependencies
 from harness.judge.blame.lives import Life, S
 from harness.judge.blame.logs import log_claims
+from harness.judge.sightings import DOWN
 
 RIGHTS, SILENT = 1, 2
 REASONS = ("", "its service account may not do what it needs", "the API server did not answer")
+CUT = 3
+"""So many watches that are cut off at once mean that the API server went."""
 LINES = r"forbidden|Unauthorized|kubernetes|apiserver|:6443|ApiStatus|Max retries exceeded"
 
 
 def of_creates(creates: Creates) -> Claims:
     """Claim refusals while the API server was silent or Focus Server's account lacked a right."""
     felt = creates.by_server | creates.broke
-    claims = strongest(
-        creates.unanswered("kubernetes_api"),
-        creates.unanswered("server_rights"),
-        log_claims(creates, LINES),
-    )
+    silent = creates.unanswered("kubernetes_api")
+    cut = creates.world.watches_cut.highest(creates.sent_ns, creates.done_ns) >= CUT
+    silent = np.where(
+        cut & (silent == Claim.NEAR), np.int8(Claim.LIKELY), silent
+    )  # the watches noticed it first
+    claims = strongest(silent, creates.unanswered("server_rights"), log_claims(creates, LINES))
     return np.where(felt, claims, np.int8(Claim.NO)).astype(np.int8)
 
 
@@ -49,5 +53,4 @@ CAUSE = Cause(
     evidence=of_dependencies("kubernetes_api", "server_rights"),
     behind=behind,
     reasons=REASONS,
-    blinds=True,
 )

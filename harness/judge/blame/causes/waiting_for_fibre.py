@@ -3,7 +3,7 @@
 import numpy as np
 
 from harness.judge.blame.cause import Cause, Claim, Claims, strongest
-from harness.judge.blame.creates import Creates
+from harness.judge.blame.creates import POLL_NS, Creates
 from harness.judge.blame.evidence import of_dependencies
 from harness.judge.blame.logs import log_claims
 
@@ -14,6 +14,12 @@ def of_creates(creates: Creates) -> Claims:
     """Claim refusals while /live_metadata said that the fibre is waited for."""
     felt = creates.by_server
     claims = strongest(creates.unanswered("fibre"), log_claims(creates, LINES))
+    began = (
+        creates.world.became_ready("focus_server").highest(creates.sent_ns - 2 * POLL_NS, creates.done_ns) > 0
+    )
+    claims = np.where(
+        began & (claims == Claim.NEAR), np.int8(Claim.LIKELY), claims
+    )  # it has waited since it began
     claims = np.where(claims == Claim.POSSIBLE, np.int8(Claim.NO), claims)  # a slow answer is an answer
     return np.where(felt, claims, np.int8(Claim.NO)).astype(np.int8)
 
