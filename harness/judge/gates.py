@@ -14,14 +14,22 @@ from msgspec.structs import replace as replace_in
 from harness.history.events import Phase
 from harness.history.run import GatePlan
 from harness.judge.faults import recoveries, windows_of
-from harness.judge.findings import AdmissionFinding, FaultFinding, Gap, GateFinding, Status
+from harness.judge.findings import (
+    AdmissionFinding,
+    FaultFinding,
+    Gap,
+    GateFinding,
+    ReclaimFinding,
+    RecoveryFinding,
+    Status,
+)
 from harness.judge.record import SECOND_NS, RunRecord, Spans, joined
 from harness.judge.steps import ints
 from harness.judge.world import World
 from harness.measures.catalogue import BY_NAME
 from harness.measures.gate import OPS, gate_status
 from harness.measures.measure import Measure, Measured, measure
-from harness.measures.portion import Portion
+from harness.measures.portion import Portion, Recovered
 
 FAULT = "fault:"
 IGNORED = (Phase.WARM_UP, Phase.DRAIN)
@@ -35,6 +43,8 @@ class Concluded:
     causes: Callable[[Spans], dict[str, int]]
     """Counts the failures within stretches of time by their primary cause."""
     admission: AdmissionFinding
+    recoveries: tuple[RecoveryFinding, ...] = ()
+    reclaim: ReclaimFinding | None = None
 
 
 COMPLETENESS = GatePlan(name="the record is complete", measure="record_holes", op="==", limit=0)
@@ -136,9 +146,37 @@ class _Bench:
                 recoveries=recoveries(self._faults),
                 causes=self._concluded.causes(spans),
                 violations=_violations(self._concluded.admission),
+                recovered=tuple(_recovered(one, self._faults) for one in self._concluded.recoveries),
+                reclaimed=_reclaimed(self._concluded.reclaim),
                 holes=self._holes,
             )
         return self._portions[spans]
+
+
+def _recovered(one: RecoveryFinding, faults: tuple[FaultFinding, ...]) -> Recovered:
+    fault = next(fault for fault in faults if fault.entry == one.entry)
+    baseline_s = None
+    if fault.first_effect_ns is not None and fault.undone_ns is not None:
+        baseline_s = float("inf") if fault.baseline_after_s is None else fault.baseline_after_s
+    return Recovered(
+        experiment=one.experiment,
+        baseline_after_s=baseline_s,
+        streams=one.streams_running,
+        interrupted=one.streams_interrupted,
+        errors=one.errors,
+        dirty=one.dirty_errors,
+    )
+
+
+def _reclaimed(found: ReclaimFinding | None) -> dict[str, tuple[float, int]]:
+    if found is None:
+        return {}
+    told = {
+        "reclaim_p50": found.reclaim_p50_s,
+        "reclaim_p95": found.reclaim_p95_s,
+        "sustainable_rate": found.sustainable_per_s,
+    }
+    return {name: (value, found.windows) for name, value in told.items() if value is not None}
 
 
 def _violations(found: AdmissionFinding) -> dict[str, int] | None:

@@ -39,7 +39,9 @@ from harness.judge.findings import (
     RunSummary,
 )
 from harness.judge.gates import Concluded, judge_gates
+from harness.judge.reclaim import reclaim
 from harness.judge.record import SECOND_NS, RunRecord, outcome_counts
+from harness.judge.recovery import recoveries
 from harness.judge.spreads import spreads
 from harness.judge.steps import ints
 from harness.judge.stops import stop_findings
@@ -58,7 +60,9 @@ def judge(run: RunInfo, history: History) -> Findings:
     missing = holes(record)
     blames = blame(record, world)
     admitted = _admission(record, world, blames)
-    concluded = Concluded(lambda spans: by_cause(blames, spans), admitted)
+    back = recoveries(record, world, faults, lambda start, end: by_cause(blames, ((start, end),)))
+    reclaimed = reclaim(record, world)
+    concluded = Concluded(lambda spans: by_cause(blames, spans), admitted, back, reclaimed)
     gates = judge_gates(record, world, faults, missing, blind_spots, concluded)
     left = _leftovers(record)
     stops = stop_findings(record)
@@ -85,6 +89,8 @@ def judge(run: RunInfo, history: History) -> Findings:
         admission=admitted,
         windows=tables.windows_found(record, world),
         faults=faults,
+        recoveries=back,
+        reclaim=reclaimed,
         experiments=_experiments(record, faults),
         failures=failures,
         cited=cited(record.records, failures),

@@ -146,6 +146,33 @@ def _recoveries(portion: Portion, of: str) -> Peak:
     return peak_of(seconds for experiment, seconds in portion.recoveries if not of or experiment == of)
 
 
+def _baselines(portion: Portion, of: str) -> Peak:
+    return peak_of(
+        one.baseline_after_s
+        for one in portion.recovered
+        if one.baseline_after_s is not None and (not of or one.experiment == of)
+    )
+
+
+def _kept(portion: Portion, of: str) -> Pair:
+    chosen = [one for one in portion.recovered if not of or one.experiment == of]
+    running = sum(one.streams for one in chosen)
+    return (running - sum(one.interrupted for one in chosen), running)
+
+
+def _dirty(portion: Portion, of: str) -> Pair:
+    chosen = [one for one in portion.recovered if not of or one.experiment == of]
+    return (sum(one.dirty for one in chosen), sum(one.errors for one in chosen))
+
+
+def _reclaimed(name: str) -> Callable[[Portion, str], Peak]:
+    def value(portion: Portion, _of: str) -> Peak:
+        found = portion.reclaimed.get(name)
+        return (None, 0) if found is None else found
+
+    return value
+
+
 # --- the record, the processes, what is left ------------------------------------------------------
 
 
@@ -336,6 +363,48 @@ MEASURES: tuple[Measure[Any], ...] = (
         _recoveries,
         whole_run=True,
     ),
+    Largest(
+        "baseline_after_max",
+        "s",
+        "Longest time from a fault's undo until accepted creates were back, infinite if never; of: an experiment.",
+        _baselines,
+        whole_run=True,
+    ),
+    Ratio(
+        "stream_survival",
+        "share",
+        "Streams that ran when a fault went in and did not break until it was over; of: an experiment.",
+        _kept,
+        whole_run=True,
+    ),
+    Ratio(
+        "dirty_error_ratio",
+        "share",
+        "Failed creates during faults that were not answered plainly (503, 404, 422); of: an experiment.",
+        _dirty,
+        whole_run=True,
+    ),
+    Largest(
+        "reclaim_p50",
+        "s",
+        "Time from a window's close to its slot given back, median.",
+        _reclaimed("reclaim_p50"),
+        whole_run=True,
+    ),
+    Largest(
+        "reclaim_p95",
+        "s",
+        "Time from a window's close to its slot given back, p95.",
+        _reclaimed("reclaim_p95"),
+        whole_run=True,
+    ),
+    Largest(
+        "sustainable_rate",
+        "windows/s",
+        "Windows per second that the limit can sustain: MaxWindows by the mean life of a slot.",
+        _reclaimed("sustainable_rate"),
+        whole_run=True,
+    ),
     Total(
         "leftovers",
         "objects",
@@ -378,7 +447,16 @@ OF: dict[str, str] = {
         ("creates", "create_ratio", "create_p50", "create_p95", "create_p99", "windows"), "an outcome"
     ),
     **dict.fromkeys(
-        ("faults_injected", "faults_verified", "faults_not_verified", "faults_not_held", "recovery_max"),
+        (
+            "faults_injected",
+            "faults_verified",
+            "faults_not_verified",
+            "faults_not_held",
+            "recovery_max",
+            "baseline_after_max",
+            "stream_survival",
+            "dirty_error_ratio",
+        ),
         "an experiment",
     ),
     **dict.fromkeys(("failures", "cause_ratio"), "a cause"),

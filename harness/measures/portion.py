@@ -32,6 +32,19 @@ Attempt = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
+class Recovered:
+    """What one fault did to streams and answers, and how long the success rate was away."""
+
+    experiment: str
+    baseline_after_s: float | None
+    """From undone until accepted creates were back; infinite if they never came back; None without an effect."""
+    streams: int
+    interrupted: int
+    errors: int
+    dirty: int
+
+
+@dataclass(frozen=True, slots=True)
 class Portion:
     """Some of a run; every field adds up when portions are put together."""
 
@@ -54,6 +67,10 @@ class Portion:
     """Failures by primary cause; None when nobody has looked for causes."""
     violations: Mapping[str, int] | None = None
     """Violations of the admission limit by kind, of the whole run; None when it could not be judged."""
+    recovered: tuple[Recovered, ...] = ()
+    """What became of streams and errors during each fault."""
+    reclaimed: Mapping[str, tuple[float, int]] = field(default_factory=dict)
+    """Figures of how slots are given back, by measure: value and the windows it comes from."""
     holes: tuple[str, ...] | None = None
     """What is missing from the record; None when nobody has looked."""
 

@@ -163,6 +163,8 @@ def run_start_ns(facts: Iterable[dict[str, Any]], record: RunRecord) -> int:
     done = dict(zip(rows["request_id"].tolist(), rows["done_ns"].tolist(), strict=True))
     told = [(fact["at_ns"], request_number(fact["request_id"])) for fact in facts if fact.get("request_id")]
     bounds = [(at_ns - done[number], at_ns - sent[number]) for at_ns, number in told if number in sent]
+    if not bounds:  # nothing was refused for a cause: there is nothing to put beside the record
+        return 0
     earliest, latest = max(low for low, _ in bounds), min(high for _, high in bounds)
     return (earliest + latest) // 2
 

@@ -105,7 +105,7 @@ class Run:
     @property
     def duration_s(self) -> int:
         """Return how long its load goes on."""
-        return max((window.over_s for window in self.windows), default=FIRST_S + 30)
+        return max((window.over_s for window in self.windows), default=FIRST_S + 50)
 
 
 FIRST_S = 14
@@ -130,32 +130,42 @@ def plan(seed: int, *, broker: bool = True) -> list[Run]:
 
 
 def others(seed: int) -> list[Run]:
-    """Return the runs in which no fault of ours is what is wrong, or somebody is blind."""
-    blind = (("mongo-outage",), ("cordon-worker",), ("saturate-gpu",), ("kill-focus-server",))
-    strict = (("strict_validation", "true"),)
+    """Return the runs in which no fault of ours is what is wrong, or somebody is blind, or many windows are not served."""
+    blind = [("mongo-outage",), ("cordon-worker",), ("saturate-gpu",), ("kill-focus-server",)]
+    unserved = [
+        ("cordon-worker",),
+        ("saturate-gpu",),
+        ("exhaust-pod-ips",),
+        ("drop-network",),
+        ("starve-feed",),
+    ]
+    short = ("hold", {"min": "1s", "max": "2s"})
+    crowd = (("stages", [{"at": "0s", "open_windows": 30}]), short)
     return [
-        Run("whim", "seed", LOW, seed, options=(("whim_share", "0.4"),)),
+        Run("whim", "seed", LOW, seed, options=(("whim_share", "0.4"),), extra=(short,)),
+        Run("overload", "field", LOW, seed, extra=(("creates_in_flight", 14), *crowd)),
         Run(
-            "overload",
-            "field",
+            "invalid",
+            "seed",
             LOW,
             seed,
-            extra=(("creates_in_flight", 14),),
-            options=(("errors_from_parallel", "5"),),
+            options=(("strict_validation", "true"),),
+            extra=(("request", {"nfftSelection": 1000}),),
         ),
-        Run("invalid", "seed", LOW, seed, options=strict, extra=(("request", {"nfftSelection": 1000}),)),
         Run(
             "no-recording",
             "field",
             LOW,
             seed,
-            extra=(("historic_share", 1.0),),
             options=(("historic_index_delay_s", "100000"),),
+            extra=(("historic_share", 1.0),),
         ),
-        Run("path", "seed", LOW, seed, trick="ingress"),
-        Run("generator", "seed", LOW, seed, trick="files"),
-        *_cut("frozen", "seed", LOW, seed, list(blind), OTHER, trick="frozen"),
-        *_cut("frozen", "seed", HIGH, seed + 1, list(blind), OTHER, trick="frozen"),
+        Run("path", "seed", LOW, seed, trick="ingress", extra=(short,)),
+        Run("generator", "seed", LOW, seed, trick="files", extra=(short,)),
+        *_cut("frozen-low", "seed", LOW, seed, blind, OTHER, trick="frozen"),
+        *_cut("frozen-high", "seed", HIGH, seed, blind, OTHER, trick="frozen"),
+        *_cut("unserved", "field", HIGH, seed, unserved, OTHER, trick="impatient"),
+        *_cut("killed", "field", HIGH, seed, [("kill-streams",)] * 8, OTHER, trick="impatient"),
     ]
 
 

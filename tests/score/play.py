@@ -127,13 +127,7 @@ def _do(command: list[str], environment: dict[str, str], log: Path) -> None:
 
 
 def _campaign(run: Run, folder: Path, environment: dict[str, str]) -> str:
-    command = [
-        *HARNESS,
-        "run",
-        str(folder / "campaign.yaml"),
-        "--target",
-        str(ROOT / "targets" / "sandbox.yaml"),
-    ]
+    command = [*HARNESS, "run", str(folder / "campaign.yaml"), "--target", str(_target(run, folder))]
     command += ["--guard-only", "--out", str(folder / "record")]
     with (folder / "harness.log").open("w") as told:
         conductor = subprocess.Popen(
@@ -153,6 +147,19 @@ def _campaign(run: Run, folder: Path, environment: dict[str, str]) -> str:
             done.set()
             trick.join()
     return "" if code in (0, 7, 10) else f"harness run ended with {code}"
+
+
+def _target(run: Run, folder: Path) -> Path:
+    """Return the target file: the sandbox's own, or one that waits less for windows that do not come up."""
+    known = ROOT / "targets" / "sandbox.yaml"
+    if run.trick != "impatient":
+        return known
+    document = yaml.safe_load(known.read_text(encoding="utf-8"))
+    document["timeouts"] = {"ready": "6s"}
+    document["limits"]["max_pods"] = 400
+    file = folder / "impatient.yaml"
+    file.write_text(yaml.safe_dump(document), encoding="utf-8")
+    return file
 
 
 # --- what the campaign must not know of -----------------------------------------------------------
@@ -194,7 +201,7 @@ def _ingress(_run: Run, folder: Path, environment: dict[str, str], _pid: int, do
     _tell(folder, "")
 
 
-def _files(_run: Run, folder: Path, _environment: dict[str, str], _pid: int, done: threading.Event) -> None:
+def _files(_run: Run, folder: Path, environment: dict[str, str], _pid: int, done: threading.Event) -> None:
     """Leave the engine no file to open for a while: a fault of our own machine."""
     if not _wait_for(folder, "load_state", done) or done.wait(16):
         return
@@ -206,7 +213,9 @@ def _files(_run: Run, folder: Path, _environment: dict[str, str], _pid: int, don
     before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
     _tell(folder, "generator")
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, before[1]))
-    done.wait(14)
+    for verb in ("kill", "start"):  # the connections that are open would be used on and on
+        _do([*HARNESS, "sandbox", "process", "ingress", verb], environment, folder / "sandbox.log")
+    done.wait(20)
     resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
     _tell(folder, "")
 

@@ -163,7 +163,7 @@ class Creates:
         steps = self.world.dependencies[name].steps
         poll_ns = SLOW_POLL_NS.get(name, POLL_NS)
         certain = self.always(steps, DOWN, 0, BACK_NS)
-        lasting = steps.equal(DOWN).lowest(self.done_ns, self.done_ns + poll_ns).astype(bool)
+        lasting = steps.equal(DOWN).lowest(self.done_ns, self.done_ns + BACK_NS).astype(bool)
         slow = self.world.latency(name).highest(self.sent_ns - POLL_NS, self.done_ns + poll_ns) >= SLOW_NS
         claims = strongest(
             where(certain, Claim.CERTAIN),

@@ -3,8 +3,8 @@
 import numpy as np
 
 from harness.history.events import Outcome
-from harness.judge.blame.cause import Cause, Claim, Claims, strongest
-from harness.judge.blame.creates import POLL_NS, Creates
+from harness.judge.blame.cause import Cause, Claim, Claims, strongest, where
+from harness.judge.blame.creates import POLL_NS, REUSE_NS, Creates
 from harness.judge.blame.evidence import of_dependencies
 from harness.judge.blame.lives import Life, S
 from harness.judge.blame.logs import log_claims
@@ -20,13 +20,16 @@ LINES = r"forbidden|Unauthorized|kubernetes|apiserver|:6443|ApiStatus|Max retrie
 def of_creates(creates: Creates) -> Claims:
     """Claim refusals while the API server was silent or Focus Server's account lacked a right."""
     felt = creates.by_server | creates.broke
-    silent = creates.unanswered("kubernetes_api")
-    cut = creates.world.watches_cut.highest(creates.sent_ns, creates.done_ns) >= CUT
-    silent = np.where(
-        cut & (silent == Claim.NEAR), np.int8(Claim.LIKELY), silent
-    )  # the watches noticed it first
-    claims = strongest(silent, creates.unanswered("server_rights"), log_claims(creates, LINES))
+    claims = strongest(_silent(creates), creates.unanswered("server_rights"), log_claims(creates, LINES))
     return np.where(felt, claims, np.int8(Claim.NO)).astype(np.int8)
+
+
+def _silent(creates: Creates) -> Claims:
+    """Claim that the API server did not answer; when it goes, the watches that it keeps notice first."""
+    seen = creates.world.dependencies["kubernetes_api"].steps
+    going = (seen.at(creates.sent_ns) != DOWN) & creates.ever(seen, DOWN, 0, POLL_NS)
+    cut = creates.world.watches_cut.lowest(creates.sent_ns - REUSE_NS, creates.done_ns) >= CUT
+    return strongest(creates.unanswered("kubernetes_api"), where(cut & going, Claim.LIKELY))
 
 
 def of_window(life: Life) -> Claim:

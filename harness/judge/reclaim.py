@@ -1,0 +1,70 @@
+"""How long slots are held and by what, and what rate of windows the limit can sustain therefore. Called by judge.
+
+A slot is held while its window gets ready, while it is used, and until cleanup has given it back. The limit divided by the mean of that
+life is the rate that can go on for ever; nothing faster can.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from harness.history.events import Phase, WindowReady
+from harness.judge.findings import ReclaimFinding
+from harness.judge.record import SECOND_NS, RunRecord
+from harness.judge.steps import Ints, ints
+from harness.judge.world import World
+
+PARTS = ("ready", "hold", "reclaim")
+COUNTED = tuple(phase for phase in Phase if phase not in (Phase.WARM_UP, Phase.DRAIN))
+
+
+def reclaim(record: RunRecord, world: World) -> ReclaimFinding:
+    """Return how slots were held, in seconds, and the rate that follows."""
+    ready_ns = {event.window: event.at_ns for event in record.of(WindowReady)}
+    accepted_ns = {window.number: window.accepted_ns for window in world.windows.own}
+    over = [
+        hold
+        for hold in world.windows.holds
+        if hold.number and hold.closed_ns is not None and hold.number in ready_ns
+    ]
+    whole = [
+        (
+            ready_ns[hold.number] - (accepted_ns.get(hold.number) or ready_ns[hold.number]),
+            (hold.closed_ns or 0) - ready_ns[hold.number],
+            max(0, hold.possible[1] - (hold.closed_ns or 0)),
+        )
+        for hold in over
+        if hold.seen_to_end
+    ]
+    parts = tuple(ints(life[which] for life in whole) for which in range(len(PARTS)))
+    limit = record.run.max_windows
+    means = [float(part.mean()) / SECOND_NS for part in parts] if whole else []
+    life_s = sum(means)
+    quantiles = [(_quantile_s(part, 0.5), _quantile_s(part, 0.95)) for part in parts]
+    return ReclaimFinding(
+        limit=limit,
+        windows=len(whole),
+        censored=len(over) - len(whole),
+        ready_p50_s=quantiles[0][0],
+        ready_p95_s=quantiles[0][1],
+        hold_p50_s=quantiles[1][0],
+        hold_p95_s=quantiles[1][1],
+        reclaim_p50_s=quantiles[2][0],
+        reclaim_p95_s=quantiles[2][1],
+        sustainable_per_s=round(limit / life_s, 4) if limit is not None and life_s > 0 else None,
+        bound_by=PARTS[int(np.argmax(means))] if means else "",
+        measured_per_s=_rate(record, (at for at in accepted_ns.values() if at is not None)),
+    )
+
+
+def _quantile_s(spans_ns: Ints, share: float) -> float | None:
+    return round(float(np.quantile(spans_ns, share)) / SECOND_NS, 6) if len(spans_ns) else None
+
+
+def _rate(record: RunRecord, accepted_ns: Iterable[int]) -> float | None:
+    spans = record.spans_of(COUNTED)
+    length_ns = sum(to - start for start, to in spans)
+    if not length_ns:
+        return None
+    inside = sum(any(start <= at < to for start, to in spans) for at in accepted_ns)
+    return round(inside / (length_ns / SECOND_NS), 4)
