@@ -5,39 +5,23 @@ the run's start, spans (`*_s`) are seconds. `None` always means "not known", nev
 and the phase of the instant its outcome was known (`done_ns`).
 """
 
-from enum import StrEnum
-
-import msgspec
-
 from harness.errors import Exit
 from harness.history.events import ConditionState, Phase
-from harness.measures.gate import Status as Status  # noqa: PLC0414 (part of this shape)
+from harness.judge.findings.admission import AdmissionFinding as AdmissionFinding
+from harness.judge.findings.admission import AdmissionViolation as AdmissionViolation
+from harness.judge.findings.admission import Proof as Proof
+from harness.judge.findings.admission import SweepLevel as SweepLevel
+from harness.judge.findings.blame import BlameGroup as BlameGroup
+from harness.judge.findings.blame import Citation as Citation
+from harness.judge.findings.finding import Finding as Finding
+from harness.judge.findings.finding import Interval as Interval
+from harness.judge.findings.finding import Limit as Limit
+from harness.judge.findings.recovery import Instant as Instant
+from harness.judge.findings.recovery import ReclaimFinding as ReclaimFinding
+from harness.judge.findings.recovery import RecoveryFinding as RecoveryFinding
+from harness.measures.gate import Status as Status
 
 SCHEMA = 1
-
-
-class Limit(StrEnum):
-    """Where the open windows stood against MaxWindows while a request was being decided."""
-
-    AT_LIMIT = "at_limit"
-    """Certainly at or above MaxWindows."""
-    PERHAPS = "perhaps"
-    """Possibly at MaxWindows, not certainly."""
-    BELOW = "below"
-    """Certainly below MaxWindows."""
-    NO_LIMIT = "no_limit"
-    """The target has no limit, or it is not known."""
-
-
-class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """What every finding is: a frozen value."""
-
-
-class Interval(Finding, frozen=True, kw_only=True):
-    """A count that lies between two bounds: certainly at least `certain`, possibly as many as `possible`."""
-
-    certain: int
-    possible: int
 
 
 class PhaseSpan(Finding, frozen=True, kw_only=True):
@@ -156,79 +140,6 @@ class FaultFinding(Finding, frozen=True, kw_only=True):
     """Watchers that could not see during some of the fault's window."""
 
 
-class Instant(Finding, frozen=True, kw_only=True):
-    """One moment of a recovery: when it was, and by how much that may be off."""
-
-    name: str
-    """first effect, detected, undone, first success, success back, windows back or backlog gone."""
-    at_ns: int | None
-    """None: it had not come by the end of the record, or there was nothing that could come."""
-    resolution_s: float
-    """How coarsely whoever saw it looks."""
-    seen_in: str
-    """Who saw it."""
-    due: bool = True
-    """Whether it was to be expected at all; one that was due and never came is `never`."""
-
-
-class RecoveryFinding(Finding, frozen=True, kw_only=True):
-    """One fault's recovery taken apart, by what clients and watchers saw."""
-
-    entry: str
-    experiment: str
-    injected_ns: int
-    until_ns: int
-    """The end of looking: nothing after it is counted."""
-    instants: tuple[Instant, ...]
-    never: tuple[str, ...] = ()
-    """Instants that were due and had not come by the end of looking: censored, not zero."""
-    streams_running: int
-    """Streams that ran when the fault went in."""
-    streams_interrupted: int
-    """Of those, how many broke before it was over."""
-    survival: float | None
-    """The share of them that did not break."""
-    rows_lost: int
-    """Rows that such streams skipped."""
-    seconds_stalled: float
-    """Time for which such streams stood still: gaps longer than thrice their usual one, less the usual one."""
-    failures: dict[str, int]
-    """Windows refused, failed or not served meanwhile, by cause."""
-    errors: int
-    error_p50_s: float | None
-    error_p95_s: float | None
-    error_max_s: float | None
-    clean_errors: int
-    """Answers that say plainly that it did not work: 503, 404, 422."""
-    dirty_errors: int
-    """Other server errors, timeouts, lost connections, answers that cannot be read."""
-    made_by_failed: tuple[str, ...] = ()
-    """Jobs in the cluster that failed creates left behind or began; there should be none."""
-
-
-class ReclaimFinding(Finding, frozen=True, kw_only=True):
-    """What rate of windows the limit can sustain, and what bounds it: slots are held while windows get ready, are used, are cleaned up."""
-
-    limit: int | None
-    windows: int
-    """Windows whose whole life was seen."""
-    censored: int
-    """Windows that were over and whose slot was not seen to be given back."""
-    ready_p50_s: float | None
-    ready_p95_s: float | None
-    hold_p50_s: float | None
-    hold_p95_s: float | None
-    reclaim_p50_s: float | None
-    """From the client's close to the slot given back, as watches saw it."""
-    reclaim_p95_s: float | None
-    sustainable_per_s: float | None
-    """MaxWindows by the mean life of a slot."""
-    bound_by: str
-    """ready, hold or reclaim: which part of a slot's life is the longest; empty when not known."""
-    measured_per_s: float | None
-    """Windows accepted per second, warm-up and drain left out."""
-
-
 class ExperimentFinding(Finding, frozen=True, kw_only=True):
     """What Chaos Toolkit said of an experiment, and whether it ever began."""
 
@@ -239,43 +150,6 @@ class ExperimentFinding(Finding, frozen=True, kw_only=True):
     """How many times it was injected."""
     statuses: tuple[str, ...]
     deviated: int
-
-
-class BlameGroup(Finding, frozen=True, kw_only=True):
-    """Failures with the same cause, under the same circumstances: refused or failed creates, or windows that were not served."""
-
-    cause: str
-    """The primary cause: the name of a file in `judge/blame/causes`, or `unexplained`, or `unknown` (somebody was blind)."""
-    also: tuple[str, ...] = ()
-    """Other causes that were seen to hold."""
-    behind: str = ""
-    """What lies behind the cause, where that was seen."""
-    of_windows: bool = False
-    """True: accepted windows that were not served to their end. False: creates that opened none."""
-    outcomes: dict[str, int]
-    count: int
-    refused_503: int
-    first_ns: int
-    last_ns: int
-    limit: Limit
-    open: Interval
-    """Lowest certain and highest possible count of open windows while they were decided."""
-    blind: tuple[str, ...] = ()
-    """Watchers that could not see around the first of them."""
-    during: tuple[str, ...] = ()
-    """Experiments in whose fault windows they fell; told for the reader, never looked at for the cause."""
-    body: str = ""
-    """Start of the body of the first of them, as the client recorded it."""
-    evidence: tuple[str, ...] = ()
-    """Identities (`writer:seq`) of the records that show the cause, of the first of them; see `Findings.cited`."""
-
-
-class Citation(Finding, frozen=True, kw_only=True):
-    """A record that is shown as evidence, in words."""
-
-    identity: str
-    at_ns: int
-    text: str
 
 
 class WindowsFound(Finding, frozen=True, kw_only=True):
@@ -311,49 +185,6 @@ class OpenWindows(Finding, frozen=True, kw_only=True):
     """Seconds in which more than MaxWindows windows were certainly open."""
     refused_below: int
     """503s that came while fewer than MaxWindows were possibly open (something else refused)."""
-
-
-class Proof(Finding, frozen=True, kw_only=True):
-    """One line of a counter-example: something that lasted, or (with `to_ns` equal to `from_ns`) an instant."""
-
-    what: str
-    from_ns: int
-    to_ns: int
-
-
-class AdmissionViolation(Finding, frozen=True, kw_only=True):
-    """A way in which the admission limit was broken that no allowed order of events explains; the first case and how many there were."""
-
-    kind: str
-    """over_admission, premature_refusal, late_refusal, lost_slot or reuse."""
-    count: int
-    first_ns: int
-    last_ns: int
-    sentence: str
-    proof: tuple[Proof, ...]
-    """The shortest counter-example of the first case: nothing in it can be left out."""
-
-
-class SweepLevel(Finding, frozen=True, kw_only=True):
-    """What became of creates that were sent while so many windows were certainly open."""
-
-    open: int
-    creates: int
-    accepted: int
-    ready: int
-    first_frame: int
-    failed: dict[str, int]
-
-
-class AdmissionFinding(Finding, frozen=True, kw_only=True):
-    """The admission limit as an invariant, from what clients and watchers saw."""
-
-    status: Status
-    """Unjudged without a limit, or without sight of the windows of others."""
-    reason: str
-    violations: tuple[AdmissionViolation, ...] = ()
-    sweep: tuple[SweepLevel, ...] = ()
-    """Where the server has no limit: what happens at each number of open windows."""
 
 
 class Disagreement(Finding, frozen=True, kw_only=True):
