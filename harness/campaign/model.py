@@ -139,6 +139,8 @@ class Campaign(Document):
     timeline: tuple[Step, ...] = ()
     gates: tuple[Gate, ...] = ()
     stop_when: tuple[StopCondition, ...] = ()
+    validity: dict[str, float] = Field(default_factory=dict)
+    """Bounds outside of which the run is unjudged, by the check's name (docs/validity.md); looser ones are said in the report."""
 
     @field_validator("stop_when")
     @classmethod

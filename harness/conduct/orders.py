@@ -15,6 +15,7 @@ from harness.conduct.experiments import find_experiments
 from harness.documents import line_of
 from harness.errors import FileProblems, InputError, Problem
 from harness.judge.blame import NAMES
+from harness.judge.validity import NAMES as CHECK_NAMES
 from harness.measures.catalogue import BY_NAME, OF, OUTCOMES
 from harness.measures.live import LIVE, NOT_LIVE, Feed
 from harness.target import Target, find_target, load_target
@@ -56,6 +57,15 @@ def check_campaign(file: Path, overrides: dict[str, str] | None = None) -> tuple
     experiments, problems = _experiments(file, campaign)
     problems += _measures(file, campaign)
     problems += _conditions(file, campaign)
+    problems += [
+        Problem(
+            str(file),
+            line_of(file, ("validity", name)),
+            f"validity.{name}: there is no such check; {_near(name, list(CHECK_NAMES))}",
+        )
+        for name in campaign.validity
+        if name not in CHECK_NAMES
+    ]
     if problems:
         raise FileProblems(problems)
     return plan(campaign), experiments

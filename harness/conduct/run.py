@@ -7,6 +7,7 @@ are undone, the load is ended and what was recorded is judged.
 import shutil
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime, timedelta
@@ -15,7 +16,7 @@ import click
 import msgspec
 
 from harness import chaos, observe
-from harness.clock import SystemClock
+from harness.clock import SECOND_NS, SystemClock
 from harness.cluster import Cluster, Lease, connect
 from harness.conduct.audit import Leftover, as_event, wait_for_cleanup, window_objects
 from harness.conduct.children import Children
@@ -125,6 +126,7 @@ def _perform(
     before = window_objects(cluster) if cluster is not None else frozenset()
     with ExitStack() as stack:
         clock = SystemClock.start()
+        wall_start_s = time.time() - clock.now() / SECOND_NS
         state, board = LiveState(run), FaultBoard()
         conditions = StopConditions(prepared.plan.campaign.stop_when, clock, stop)
         receiver = LiveReceiver(folder.live_socket)
@@ -166,7 +168,9 @@ def _perform(
         if stop.asked and not endings:
             endings[Exit.STOPPED] = stop.reason
         ended = ENDED if conditions.endings else "stopped" if stop.asked else "planned"
-        writer.event(RunEnded(at_ns=clock.now(), reason=ended))
+        now_ns = clock.now()
+        step_s = round(time.time() - wall_start_s - now_ns / SECOND_NS, 6)
+        writer.event(RunEnded(at_ns=now_ns, reason=ended, wall_step_s=step_s))
     return endings
 
 

@@ -11,6 +11,7 @@ import socket
 import time
 import traceback
 
+from harness.engine.canary import Canary
 from harness.engine.purse import Purse
 from harness.engine.record import Recorder
 from harness.engine.watermark import Watermarks
@@ -83,7 +84,9 @@ class Engine:
                 base=begin.window_base,
                 check_payload=begin.check_payload,
             )
-            own = [asyncio.create_task(job()) for job in (self._listen, self._seconds, self._lag)]
+            jobs = [self._listen, self._seconds, self._lag]
+            jobs += [Canary(self._record).watch] if begin.canary else []
+            own = [asyncio.create_task(job()) for job in jobs]
             self.tell(Begun(pid=os.getpid()))
             await self._stopped.wait()
             await self._close_all()

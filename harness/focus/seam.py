@@ -71,6 +71,8 @@ class Begin(Ask, frozen=True, kw_only=True, tag="begin"):
     """Added to every window number in the history, so that engines of one run do not collide."""
     check_payload: bool = False
     """Check every sample row against the sandbox's formula; only a sandbox passes."""
+    canary: bool = False
+    """Read a canary stream beside the others."""
 
 
 class Play(Ask, frozen=True, kw_only=True, tag="play"):

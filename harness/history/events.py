@@ -87,6 +87,8 @@ class RunEnded(Event, frozen=True, kw_only=True, tag="run_ended"):
     """The conductor ended the run; `reason` is `planned`, `stopped`, `stop condition`, or what went wrong."""
 
     reason: str
+    wall_step_s: float = 0.0
+    """How far the wall clock moved against the run's clock from start to end."""
 
 
 class ProcessStarted(Event, frozen=True, kw_only=True, tag="process_started"):
@@ -214,6 +216,18 @@ class LoadState(Event, frozen=True, kw_only=True, tag="load_state"):
     wanted: int = 0
 
 
+class CanarySeen(Event, frozen=True, kw_only=True, tag="canary_seen"):
+    """Once a second, how an engine read its canary: a stream of its own whose frames say when they were sent.
+
+    `lag_ns` is the worst time from sending to reading, `pacing_ns` the worst lateness of the sender itself.
+    """
+
+    frames: int
+    lost: int
+    lag_ns: int
+    pacing_ns: int = 0
+
+
 # --- faults ---------------------------------------------------------------------------------------
 
 
@@ -290,6 +304,8 @@ class PodSeen(Event, frozen=True, kw_only=True, tag="pod_seen"):
     """Why it waits or ended, in Kubernetes' word (Unschedulable, CrashLoopBackOff, ErrImagePull, Error...)."""
     restarts: int = 0
     terminating: bool = False
+    image: str = ""
+    """Images of its containers, joined by commas."""
 
 
 class JobSeen(Event, frozen=True, kw_only=True, tag="job_seen"):
@@ -380,6 +396,7 @@ AnyEvent = Union[  # noqa: UP007  (msgspec builds its decoder from this union)
     ScenarioSuspended,
     Drift,
     LoadState,
+    CanarySeen,
     FaultChanged,
     ExperimentEnded,
     WatcherState,

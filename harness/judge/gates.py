@@ -22,9 +22,11 @@ from harness.judge.findings import (
     ReclaimFinding,
     RecoveryFinding,
     Status,
+    ValidityFinding,
 )
 from harness.judge.record import SECOND_NS, RunRecord, Spans, joined
 from harness.judge.steps import ints
+from harness.judge.validity import breaches
 from harness.judge.world import World
 from harness.measures.catalogue import BY_NAME
 from harness.measures.gate import OPS, gate_status
@@ -43,11 +45,22 @@ class Concluded:
     causes: Callable[[Spans], dict[str, int]]
     """Counts the failures within stretches of time by their primary cause."""
     admission: AdmissionFinding
+    validity: ValidityFinding
     recoveries: tuple[RecoveryFinding, ...] = ()
     reclaim: ReclaimFinding | None = None
 
 
 COMPLETENESS = GatePlan(name="the record is complete", measure="record_holes", op="==", limit=0)
+VALIDITY = GatePlan(name="the run proves something", measure="validity_breaches", op="==", limit=0)
+OWN_FRAMES = GatePlan(
+    name="no window was given another job's frames",
+    measure="windows",
+    of="foreign_stream",
+    op="==",
+    limit=0,
+    min_samples=0,
+    during=tuple(phase.value for phase in Phase),
+)
 
 
 def judge_gates(
@@ -58,13 +71,22 @@ def judge_gates(
     gaps: tuple[Gap, ...],
     concluded: Concluded,
 ) -> tuple[GateFinding, ...]:
-    """Return the planned gates judged, in their order, and the one on completeness last."""
+    """Return the planned gates judged, in their order, then those that no campaign can switch off; completeness is the last."""
     bench = _Bench(record, world, faults, holes, concluded)
     planned = [bench.judge(gate) for gate in record.run.gates]
     complete = bench.judge(COMPLETENESS, built_in=True)
     if gaps:
         complete = replace_in(complete, reason=f"{complete.reason}; {_gaps_in_words(gaps)}")
-    return (*planned, complete)
+    valid = _of_validity(bench.judge(VALIDITY, built_in=True), concluded.validity)
+    return (*planned, replace_in(bench.judge(OWN_FRAMES, built_in=True), during=()), valid, complete)
+
+
+def _of_validity(gate: GateFinding, found: ValidityFinding) -> GateFinding:
+    """Return the gate on validity: a run outside its bounds has not failed, it cannot be judged."""
+    told = [check.sentence for check in breaches(found)]
+    if not told:
+        return gate
+    return replace_in(gate, status=Status.UNJUDGED, reason=f"this run proves nothing: {'; '.join(told)}")
 
 
 class _Bench:
@@ -107,7 +129,7 @@ class _Bench:
             value=measured.value,
             samples=measured.samples,
             unit=definition.unit if definition else "",
-            reason=why or _reason(gate, measured, status, self._holes if built_in else ()),
+            reason=why or _reason(gate, measured, status, self._holes if gate is COMPLETENESS else ()),
             built_in=built_in,
         )
 
@@ -146,6 +168,7 @@ class _Bench:
                 recoveries=recoveries(self._faults),
                 causes=self._concluded.causes(spans),
                 violations=_violations(self._concluded.admission),
+                breaches=sum(1 for _ in breaches(self._concluded.validity)),
                 recovered=tuple(_recovered(one, self._faults) for one in self._concluded.recoveries),
                 reclaimed=_reclaimed(self._concluded.reclaim),
                 holes=self._holes,

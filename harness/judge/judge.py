@@ -39,13 +39,14 @@ from harness.judge.findings import (
     RunSummary,
 )
 from harness.judge.gates import Concluded, judge_gates
-from harness.judge.reclaim import reclaim
+from harness.judge.reclaim import COUNTED, reclaim
 from harness.judge.record import SECOND_NS, RunRecord, outcome_counts
 from harness.judge.recovery import recoveries
 from harness.judge.spreads import spreads
 from harness.judge.steps import ints
 from harness.judge.stops import stop_findings
 from harness.judge.sweep import sweep
+from harness.judge.validity import validity
 from harness.judge.verdict import verdict
 from harness.judge.world import World
 from harness.measures.measure import quantile_s
@@ -62,7 +63,8 @@ def judge(run: RunInfo, history: History) -> Findings:
     admitted = _admission(record, world, blames)
     back = recoveries(record, world, faults, lambda start, end: by_cause(blames, ((start, end),)))
     reclaimed = reclaim(record, world)
-    concluded = Concluded(lambda spans: by_cause(blames, spans), admitted, back, reclaimed)
+    valid = validity(record, world, faults, blind_spots, record.spans_of(COUNTED))
+    concluded = Concluded(lambda spans: by_cause(blames, spans), admitted, valid, back, reclaimed)
     gates = judge_gates(record, world, faults, missing, blind_spots, concluded)
     left = _leftovers(record)
     stops = stop_findings(record)
@@ -103,6 +105,7 @@ def judge(run: RunInfo, history: History) -> Findings:
         leftovers=left,
         deaths=deaths(record),
         generator=_generator(record),
+        validity=valid,
         remarks=_remarks(record),
         stops=stops,
     )

@@ -101,6 +101,7 @@ class LoadPlan(msgspec.Struct, frozen=True, kw_only=True):
             live=self.live_socket,
             window_base=self.window_base,
             check_payload=self.check_payload,
+            canary=True,
         )
 
 

@@ -191,6 +191,10 @@ def _holes(portion: Portion, _of: str) -> Pair:
     return (len(portion.holes), 1) if portion.holes is not None else (0, 0)
 
 
+def _breaches(portion: Portion, _of: str) -> Pair:
+    return (portion.breaches, 1) if portion.breaches is not None else (0, 0)
+
+
 def _deaths(portion: Portion, _of: str) -> Pair:
     ended = list(seen(portion, ProcessEnded))
     return (sum(died(process) for process in ended), len(ended))
@@ -423,6 +427,13 @@ MEASURES: tuple[Measure[Any], ...] = (
         whole_run=True,
     ),
     Total("record_holes", "holes", "Things missing from the record.", _holes, whole_run=True),
+    Total(
+        "validity_breaches",
+        "breaches",
+        "Bounds outside of which a run proves nothing.",
+        _breaches,
+        whole_run=True,
+    ),
     Distinct("drift", "quirks", "Different tolerated departures from the contract.", _drift, whole_run=True),
     Largest(
         "generator_lag_max",

@@ -89,6 +89,7 @@ NOT_LIVE: Final[dict[str, str]] = {
             "reclaim_p95",
             "sustainable_rate",
             "record_holes",
+            "validity_breaches",
             "failures",
             "cause_ratio",
             "unexplained_ratio",

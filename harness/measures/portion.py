@@ -71,6 +71,8 @@ class Portion:
     """What became of streams and errors during each fault."""
     reclaimed: Mapping[str, tuple[float, int]] = field(default_factory=dict)
     """Figures of how slots are given back, by measure: value and the windows it comes from."""
+    breaches: int | None = None
+    """Bounds of the run's validity that it is outside of; None when nobody has looked."""
     holes: tuple[str, ...] | None = None
     """What is missing from the record; None when nobody has looked."""
 

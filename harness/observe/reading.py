@@ -65,6 +65,9 @@ class Reader:
             reason=_reason(status),
             restarts=sum(int(container.get("restartCount", 0)) for container in containers),
             terminating="deletionTimestamp" in obj["metadata"],
+            image=",".join(
+                str(container.get("image", "")) for container in obj.get("spec", {}).get("containers") or ()
+            ),
         )
 
     def role(self, pod: Object) -> str:

@@ -212,6 +212,9 @@ def cautions(run: RunInfo) -> tuple[str, ...]:
         )
     if run.unverified:
         found.append(f"Actions that nobody undoes or verifies were played: {', '.join(run.unverified)}.")
+    if run.validity:
+        set_ = ", ".join(f"{name} {bound:g}" for name, bound in sorted(run.validity.items()))
+        found.append(f"The campaign sets its own bounds of what a valid run is: {set_}.")
     if run.insecure_tls:
         found.append(
             "TLS certificates of the target were not verified: anybody on the way could have answered."

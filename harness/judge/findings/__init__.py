@@ -19,6 +19,8 @@ from harness.judge.findings.finding import Limit as Limit
 from harness.judge.findings.recovery import Instant as Instant
 from harness.judge.findings.recovery import ReclaimFinding as ReclaimFinding
 from harness.judge.findings.recovery import RecoveryFinding as RecoveryFinding
+from harness.judge.findings.validity import ValidityCheck as ValidityCheck
+from harness.judge.findings.validity import ValidityFinding as ValidityFinding
 from harness.measures.gate import Status as Status
 
 SCHEMA = 1
@@ -363,6 +365,7 @@ class Findings(Finding, frozen=True, kw_only=True):
     leftovers: tuple[Leftover, ...]
     deaths: tuple[ProcessDeath, ...]
     generator: GeneratorHealth
+    validity: ValidityFinding | None = None
     remarks: tuple[Remark, ...]
     stops: tuple[StopFinding, ...] = ()
     """In the order they were first looked at."""

@@ -1,0 +1,141 @@
+"""A recovery taken apart, and what rate of windows the limit can sustain."""
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from run_story import Story, ns
+
+from harness.history.events import ClusterEventSeen, Outcome, Phase
+from harness.judge.findings import Instant, RecoveryFinding
+
+
+def outage(*, back: bool = True) -> Story:
+    """Windows one after another; MongoDB away from 40 s to 50 s, undone then, windows again from 52 s on."""
+    story = Story(max_windows=10).begin()
+    story.phase(0.5, Phase.BASELINE)
+    story.node(0.1)
+    for role in ("focus_server", "mongodb"):
+        story.pod(0.1, role=role)
+    story.depends(0.2, "mongodb", up=True)
+    for second in range(1, 39):
+        story.window(second, second + 6, gone_s=second + 8)
+    story.fault("mongo", injected=40, undone=50, verified=51.5)
+    story.pod(40.3, role="mongodb", ready=False)
+    story.depends(40.8, "mongodb", up=False)
+    for tenth in range(410, 500, 5):
+        story.refused(tenth / 10, tenth / 10 + 0.2)
+    story.pod(49.8, role="mongodb")
+    if back:
+        story.depends(50.5, "mongodb", up=True)
+        for second in range(52, 90):
+            story.window(second, second + 6, gone_s=second + 8)
+    story.phase(95, Phase.DRAIN)
+    story.end(110)
+    return story
+
+
+def taken_apart(story: Story) -> RecoveryFinding:
+    [found] = story.judged().recoveries
+    return found
+
+
+def instants(found: RecoveryFinding) -> dict[str, float | None]:
+    return {one.name: None if one.at_ns is None else one.at_ns / 1e9 for one in found.instants}
+
+
+def test_each_instant_is_when_somebody_saw_it() -> None:
+    at = instants(taken_apart(outage()))
+    assert at["first effect"] == pytest.approx(41.2)
+    assert at["detected"] == pytest.approx(40.3)
+    assert at["undone"] == pytest.approx(50)
+    assert at["first success"] == pytest.approx(53)
+    assert at["success back"] == pytest.approx(50, abs=2.6)
+    assert at["windows back"] == pytest.approx(58, abs=1.1)
+
+
+def test_what_never_came_back_is_said_to_be_missing_and_is_not_zero() -> None:
+    found = taken_apart(outage(back=False))
+    assert set(found.never) >= {"first success", "success back", "windows back"}
+    assert all(instants(found)[name] is None for name in found.never)
+
+
+def test_our_own_word_about_the_fault_is_no_detection() -> None:
+    story = outage()
+    said = ClusterEventSeen(
+        at_ns=story.at(40.01), about="Lease/focus-harness", reason="FaultInjected", text="", warning=True
+    )
+    story.say(said, "observe")
+    assert instants(taken_apart(story))["detected"] == pytest.approx(40.3)
+
+
+def test_failures_are_told_by_cause_and_errors_by_how_clean_they_were() -> None:
+    story = outage()
+    story.attempt(44, 49, Outcome.READ_TIMEOUT)
+    found = taken_apart(story)
+    assert found.failures == {"mongodb_unavailable": 19}
+    assert (found.errors, found.clean_errors, found.dirty_errors) == (19, 18, 1)
+    assert found.error_p50_s == pytest.approx(0.2)
+    assert found.error_max_s == pytest.approx(5.0)
+
+
+def test_streams_that_ran_are_counted_with_those_that_broke_and_what_they_missed() -> None:
+    story = outage()
+    kept, lost = (
+        story.window(20, 88, gone_s=90),
+        story.window(20, 45, gone_s=47, outcome=Outcome.STREAM_BROKEN),
+    )
+    for window, until in ((kept, 88), (lost, 45)):
+        times = [21 + tenth / 10 for tenth in range((until - 21) * 10)]
+        story.frames += [(story.at(at), window, 100, 0) for at in times if not 42 < at < 44]
+    found = taken_apart(story)
+    running = found.streams_running
+    assert running >= 2
+    assert found.streams_interrupted == 1
+    assert found.survival == pytest.approx(1 - 1 / running)
+    assert found.seconds_stalled == pytest.approx(2 * 2.0, abs=0.3)
+
+
+def test_a_job_that_a_failed_create_left_behind_is_named() -> None:
+    story = outage()
+    story.service("5-99", 45.1, 60)
+    assert taken_apart(story).made_by_failed == ("5-99",)
+
+
+def test_the_rate_that_the_limit_can_sustain_follows_from_the_life_of_a_slot() -> None:
+    found = outage().judged().reclaim
+    assert found is not None
+    assert (found.ready_p50_s, found.hold_p50_s, found.reclaim_p50_s) == pytest.approx((0.7, 5.2, 2.0))
+    assert found.sustainable_per_s == pytest.approx(10 / (0.7 + 5.2 + 2.0), rel=1e-3)
+    assert found.bound_by == "hold"
+    assert found.censored == 0
+
+
+def test_a_slot_that_was_not_seen_to_be_given_back_is_counted_apart() -> None:
+    story = outage()
+    story.window(30, 36, gone_s=None)
+    found = story.judged().reclaim
+    assert found is not None
+    assert found.censored == 1
+
+
+def _times(instant: Instant, by_ns: int) -> tuple[str, int | None]:
+    return instant.name, None if instant.at_ns is None else instant.at_ns - by_ns
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(1, 3600))
+def test_shifting_all_times_shifts_every_instant_and_no_length(by_s: int) -> None:
+    told = []
+    for shift in (0, by_s):
+        story = outage()
+        moved = Story(max_windows=10, shift_s=0)
+        moved.events = [
+            (writer, msgspec.structs.replace(event, at_ns=event.at_ns + ns(shift)))
+            for writer, event in story.events
+        ]
+        moved.attempts = [(row[0] + ns(shift), row[1] + ns(shift), *row[2:]) for row in story.attempts]
+        moved.frames = [(frame[0] + ns(shift), *frame[1:]) for frame in story.frames]
+        found = taken_apart(moved)
+        told.append(([_times(one, ns(shift)) for one in found.instants], found.seconds_stalled, found.errors))
+    assert told[0] == told[1]
