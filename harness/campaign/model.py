@@ -120,6 +120,15 @@ class Gate(Document):
         return self.name or f"{what} {self.op} {self.limit:g}{where}"
 
 
+class Leaks(Document):
+    """What is done about things that windows and faults leave behind."""
+
+    later_s: Seconds = Field(default=180.0, ge=0, alias="later")
+    """If something of ours is left when `drain` is over, how long it is waited for more before it is a leak."""
+    gate: bool = True
+    """Whether a leak of ours fails the run. A campaign that leaks on purpose says false; leaks are reported all the same."""
+
+
 class Campaign(Document):
     """Load, a timeline of experiments, gates and stop conditions. It names no host, but what `stop_when` asks."""
 
@@ -139,6 +148,7 @@ class Campaign(Document):
     timeline: tuple[Step, ...] = ()
     gates: tuple[Gate, ...] = ()
     stop_when: tuple[StopCondition, ...] = ()
+    leaks: Leaks = Leaks()
     validity: dict[str, float] = Field(default_factory=dict)
     """Bounds outside of which the run is unjudged, by the check's name (docs/validity.md); looser ones are said in the report."""
 

@@ -44,6 +44,7 @@ def run_facts(prepared: Prepared, folder: RunFolder, cluster: Cluster | None) ->
         unverified=chaos.unverified_actions(prepared.experiments.values()),
         wall_start=wall_time(),
         planned_s=planned.duration_s,
+        leak_gate=planned.campaign.leaks.gate,
         validity=dict(planned.campaign.validity),
         gates=tuple(
             GatePlan(

@@ -18,7 +18,7 @@ import msgspec
 from harness import chaos, observe
 from harness.clock import SECOND_NS, SystemClock
 from harness.cluster import Cluster, Lease, connect
-from harness.conduct.audit import Leftover, as_event, wait_for_cleanup, window_objects
+from harness.conduct.audit import Audit
 from harness.conduct.children import Children
 from harness.conduct.conditions import ENDED, StopConditions
 from harness.conduct.ears import Ears
@@ -38,14 +38,11 @@ from harness.history.events import (
     Record,
     RunEnded,
     RunStarted,
-    WatcherState,
-    WindowAccepted,
 )
 from harness.history.live import LiveReceiver, LiveSender, Second
 from harness.history.reader import read_history
 from harness.history.run import RunInfo, write_run
 from harness.history.writer import HistoryWriter
-from harness.measures.catalogue import LEFTOVER_WATCH
 from harness.report import LiveState, TerminalView, print_verdict, serve_metrics
 from harness.target import Target
 
@@ -123,7 +120,11 @@ def _perform(
 ) -> dict[Exit, str]:
     """Play it; return the endings that the record alone does not tell, each with its reason."""
     endings: dict[Exit, str] = {}
-    before = window_objects(cluster) if cluster is not None else frozenset()
+    audit = None
+    if cluster is not None:
+        brisk = cluster.seen_as(cluster.kubernetes)
+        brisk.be_brisk()
+        audit = Audit(brisk, prepared.target, lambda: read_history(folder.history).events)
     with ExitStack() as stack:
         clock = SystemClock.start()
         wall_start_s = time.time() - clock.now() / SECOND_NS
@@ -157,10 +158,10 @@ def _perform(
         finally:
             conditions.end()
             endings |= conditions.endings | stage.strike()
-        if cluster is not None:
-            brisk = cluster.seen_as(cluster.kubernetes)
-            brisk.be_brisk()
-            _audit(brisk, before, prepared, folder, writer, clock, stop, stage.renew)
+        if audit is not None:
+            campaign = prepared.plan.campaign
+            for event in audit.after(campaign.drain, campaign.leaks.later_s, stop, stage.renew, clock.now):
+                writer.event(event)
         if ears.failure is not None:
             writer.event(
                 Note(at_ns=clock.now(), level="warning", text=f"the live view failed: {ears.failure!r}")
@@ -219,32 +220,6 @@ def _hears(board: FaultBoard) -> Callable[[Record | Second], None]:
             board.absorb(message.event, message.writer)
 
     return hear
-
-
-def _audit(
-    cluster: Cluster,
-    before: frozenset[Leftover],
-    prepared: Prepared,
-    folder: RunFolder,
-    writer: HistoryWriter,
-    clock: SystemClock,
-    stop: Stop,
-    renew: Callable[[], None],
-) -> None:
-    """Wait for the windows' objects to go, and name those that stay; the lock is kept meanwhile."""
-    left = wait_for_cleanup(cluster, before, prepared.plan.campaign.drain, stop, renew)
-    if left is None:
-        writer.event(
-            WatcherState(
-                at_ns=clock.now(), watcher=LEFTOVER_WATCH, seeing=False, detail="the cluster did not answer"
-            )
-        )
-        return
-    writer.event(WatcherState(at_ns=clock.now(), watcher=LEFTOVER_WATCH, seeing=True))
-    records = read_history(folder.history).events
-    own_jobs = frozenset(r.event.job_id for r in records if isinstance(r.event, WindowAccepted))
-    for leftover in sorted(left):
-        writer.event(as_event(leftover, own_jobs, clock.now()))
 
 
 @contextmanager

@@ -378,6 +378,21 @@ class LeftoverSeen(Event, frozen=True, kw_only=True, tag="leftover_seen"):
     name: str
     owner: str = ""
     """own, fault, foreign or unknown."""
+    job_id: str = ""
+    made_by: str = ""
+    """The window or the fault that made it, in words."""
+
+
+class AuditSeen(Event, frozen=True, kw_only=True, tag="audit_seen"):
+    """How many things of a kind there were before the run, after it, and at the last look."""
+
+    object_kind: str
+    before: int
+    after: int
+    later: int
+    seen: bool = True
+    """False: nobody could look at the last time, and `detail` says why."""
+    detail: str = ""
 
 
 AnyEvent = Union[  # noqa: UP007  (msgspec builds its decoder from this union)
@@ -410,6 +425,7 @@ AnyEvent = Union[  # noqa: UP007  (msgspec builds its decoder from this union)
     SlotsSeen,
     LogLineSeen,
     LeftoverSeen,
+    AuditSeen,
 ]
 
 KINDS: dict[str, type[Event]] = {str(cls.__struct_config__.tag): cls for cls in get_args(AnyEvent)}

@@ -75,6 +75,8 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
     planned_s: float = 0.0
     gates: tuple[GatePlan, ...] = ()
     steps: tuple[PlannedStep, ...] = ()
+    leak_gate: bool = True
+    """Whether things of ours that are left behind fail the run."""
     validity: dict[str, float] = {}
     """Bounds of the run's validity that the campaign has set otherwise, by the check's name."""
     exit_code: int | None = None

@@ -11,7 +11,7 @@ from typing import Any
 
 from msgspec.structs import replace as replace_in
 
-from harness.history.events import Phase
+from harness.history.events import AuditSeen, LeftoverSeen, Phase, WatcherState
 from harness.history.run import GatePlan
 from harness.judge.faults import recoveries, windows_of
 from harness.judge.findings import (
@@ -28,14 +28,14 @@ from harness.judge.record import SECOND_NS, RunRecord, Spans, joined
 from harness.judge.steps import ints
 from harness.judge.validity import breaches
 from harness.judge.world import World
-from harness.measures.catalogue import BY_NAME
+from harness.measures.catalogue import BY_NAME, LEFTOVER_WATCH, OURS
 from harness.measures.gate import OPS, gate_status
 from harness.measures.measure import Measure, Measured, measure
 from harness.measures.portion import Portion, Recovered
 
 FAULT = "fault:"
 IGNORED = (Phase.WARM_UP, Phase.DRAIN)
-GAPS_TOLD = 5
+GAPS_TOLD = LEAKS_TOLD = 5
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,7 @@ class Concluded:
 
 COMPLETENESS = GatePlan(name="the record is complete", measure="record_holes", op="==", limit=0)
 VALIDITY = GatePlan(name="the run proves something", measure="validity_breaches", op="==", limit=0)
+NO_LEAKS = GatePlan(name="nothing of ours is left behind", measure="leaks", op="==", limit=0)
 OWN_FRAMES = GatePlan(
     name="no window was given another job's frames",
     measure="windows",
@@ -78,7 +79,24 @@ def judge_gates(
     if gaps:
         complete = replace_in(complete, reason=f"{complete.reason}; {_gaps_in_words(gaps)}")
     valid = _of_validity(bench.judge(VALIDITY, built_in=True), concluded.validity)
-    return (*planned, replace_in(bench.judge(OWN_FRAMES, built_in=True), during=()), valid, complete)
+    own = replace_in(bench.judge(OWN_FRAMES, built_in=True), during=())
+    return (*planned, *_of_leaks(record, bench), own, valid, complete)
+
+
+def _of_leaks(record: RunRecord, bench: "_Bench") -> list[GateFinding]:
+    """Return the gate on leaks: of every run that had a cluster and came to its end, unless its campaign leaks on purpose."""
+    audited = bool(record.of(AuditSeen)) or any(
+        state.watcher == LEFTOVER_WATCH for state in record.of(WatcherState)
+    )
+    if not audited or not record.run.leak_gate:
+        return []
+    gate = bench.judge(NO_LEAKS, built_in=True)
+    left = [one for one in record.of(LeftoverSeen) if one.owner in OURS]
+    unseen = [f"{one.object_kind} ({one.detail})" for one in record.of(AuditSeen) if not one.seen]
+    told = [f"{one.object_kind} {one.name}, made by {one.made_by or one.owner}" for one in left[:LEAKS_TOLD]]
+    told += [f"{len(left) - LEAKS_TOLD} more"] if len(left) > LEAKS_TOLD else []
+    told += [f"nobody could look for: {', '.join(unseen)}"] if unseen else []
+    return [replace_in(gate, reason=f"{gate.reason}: {'; '.join(told)}") if told else gate]
 
 
 def _of_validity(gate: GateFinding, found: ValidityFinding) -> GateFinding:

@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 
 from harness.history.events import (
+    AuditSeen,
     Drift,
     ExperimentEnded,
     LeftoverSeen,
@@ -28,6 +29,7 @@ from harness.judge.counts import disagreements
 from harness.judge.faults import fault_findings, windows_of
 from harness.judge.findings import (
     AdmissionFinding,
+    AuditRow,
     DriftFinding,
     ExperimentFinding,
     FaultFinding,
@@ -49,6 +51,7 @@ from harness.judge.sweep import sweep
 from harness.judge.validity import validity
 from harness.judge.verdict import verdict
 from harness.judge.world import World
+from harness.measures.catalogue import OURS
 from harness.measures.measure import quantile_s
 
 
@@ -103,6 +106,7 @@ def judge(run: RunInfo, history: History) -> Findings:
         incomplete=missing,
         drift=_drift(record),
         leftovers=left,
+        audit=_audit(record, left),
         deaths=deaths(record),
         generator=_generator(record),
         validity=valid,
@@ -181,8 +185,31 @@ def _drift(record: RunRecord) -> tuple[DriftFinding, ...]:
 
 def _leftovers(record: RunRecord) -> tuple[Leftover, ...]:
     return tuple(
-        Leftover(object_kind=left.object_kind, name=left.name, owner=left.owner, at_ns=left.at_ns)
+        Leftover(
+            object_kind=left.object_kind,
+            name=left.name,
+            owner=left.owner,
+            at_ns=left.at_ns,
+            job_id=left.job_id,
+            made_by=left.made_by,
+        )
         for left in record.of(LeftoverSeen)
+    )
+
+
+def _audit(record: RunRecord, left: tuple[Leftover, ...]) -> tuple[AuditRow, ...]:
+    ours = Counter(one.object_kind for one in left if one.owner in OURS)
+    return tuple(
+        AuditRow(
+            object_kind=seen.object_kind,
+            before=seen.before,
+            after=seen.after,
+            later=seen.later,
+            ours=ours[seen.object_kind],
+            seen=seen.seen,
+            detail=seen.detail,
+        )
+        for seen in record.of(AuditSeen)
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 from harness.history.events import (
+    AuditSeen,
     Drift,
     Event,
     FaultChanged,
@@ -180,6 +181,20 @@ def _leftovers(portion: Portion, of: str) -> Pair:
     looked = sum(state.seeing for state in seen(portion, WatcherState) if state.watcher == LEFTOVER_WATCH)
     found = sum(not of or of in (left.object_kind, left.owner) for left in seen(portion, LeftoverSeen))
     return (found, looked + found)
+
+
+OURS = ("own", "fault")
+"""Owners of leftovers that are this run's doing."""
+
+
+def _leaks(portion: Portion, of: str) -> Pair:
+    """Count what is ours and left; while any kind could not be looked at, there is no answer."""
+    looked = [state for state in seen(portion, WatcherState) if state.watcher == LEFTOVER_WATCH]
+    unseen = [audit for audit in seen(portion, AuditSeen) if not audit.seen]
+    found = sum(left.owner in OURS and of in ("", left.object_kind) for left in seen(portion, LeftoverSeen))
+    if not looked or not all(state.seeing for state in looked) or (unseen and not found):
+        return (0, 0)
+    return (found, 1 + found)
 
 
 def _blindness(portion: Portion, of: str) -> Pair:
@@ -417,6 +432,13 @@ MEASURES: tuple[Measure[Any], ...] = (
         whole_run=True,
     ),
     Total(
+        "leaks",
+        "things",
+        "Things that windows or faults of this run left behind; of: their kind.",
+        _leaks,
+        whole_run=True,
+    ),
+    Total(
         "watcher_blind", "times", "Times a watcher became blind; of: one watcher.", _blindness, whole_run=True
     ),
     Total(
@@ -473,6 +495,7 @@ OF: dict[str, str] = {
     **dict.fromkeys(("failures", "cause_ratio"), "a cause"),
     "admission_violations": "a kind of violation",
     "leftovers": "a kind of object, or its owner",
+    "leaks": "a kind of thing",
     "watcher_blind": "a watcher",
 }
 """What `of` may name, by measure; every other measure takes none."""

@@ -97,7 +97,7 @@ NOT_LIVE: Final[dict[str, str]] = {
         ),
         "only judging the record can tell it",
     ),
-    "leftovers": "it is looked for when the load is over",
+    **dict.fromkeys(("leftovers", "leaks"), "it is looked for when the load is over"),
     **dict.fromkeys(
         ("faults_injected", "faults_verified", "faults_not_verified"),
         "it changes by the plan alone",

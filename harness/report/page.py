@@ -88,6 +88,7 @@ class LeftoverGroup:
     stem: str
     names: tuple[str, ...]
     at_ns: int
+    made_by: tuple[str, ...] = ()
 
 
 def write_page(findings: Findings, run: RunInfo, folder: Path) -> Path:
@@ -270,7 +271,14 @@ def leftovers(findings: Findings) -> tuple[LeftoverGroup, ...]:
         stem = re.sub(r"[-.]?[0-9][0-9-]*$", "", one.name) or one.name
         alike.setdefault((one.object_kind, one.owner, stem), []).append(one)
     groups = [
-        LeftoverGroup(kind, owner, stem, tuple(one.name for one in found), min(one.at_ns for one in found))
+        LeftoverGroup(
+            kind,
+            owner,
+            stem,
+            tuple(one.name for one in found),
+            min(one.at_ns for one in found),
+            tuple(dict.fromkeys(one.made_by for one in found if one.made_by)),
+        )
         for (kind, owner, stem), found in alike.items()
     ]
     return tuple(sorted(groups, key=lambda group: -len(group.names)))

@@ -224,7 +224,24 @@ class Leftover(Finding, frozen=True, kw_only=True):
     object_kind: str
     name: str
     owner: str
+    """own, fault, foreign or unknown."""
     at_ns: int
+    job_id: str = ""
+    made_by: str = ""
+    """The window or fault that made it, in words."""
+
+
+class AuditRow(Finding, frozen=True, kw_only=True):
+    """How many things of one kind there were before the run, after it, and at the last look."""
+
+    object_kind: str
+    before: int
+    after: int
+    later: int
+    ours: int
+    """Of those at the last look: made by windows or faults of this run."""
+    seen: bool
+    detail: str
 
 
 class ProcessDeath(Finding, frozen=True, kw_only=True):
@@ -363,6 +380,7 @@ class Findings(Finding, frozen=True, kw_only=True):
     """What is missing from the record, in words; empty when it is complete."""
     drift: tuple[DriftFinding, ...]
     leftovers: tuple[Leftover, ...]
+    audit: tuple[AuditRow, ...] = ()
     deaths: tuple[ProcessDeath, ...]
     generator: GeneratorHealth
     validity: ValidityFinding | None = None

@@ -97,6 +97,7 @@ def test_one_experiment_twice_on_the_timeline_has_two_lives(tmp_path: Path) -> N
     ]
     spans = ("warm_up", "duration", "recover", "drain")
     twice |= {key: f"{twice[key]}s" for key in spans}
+    twice["leaks"] = {"later": "0s"}
     for step in twice["timeline"]:
         step |= {"at": f"{step['at']}s", "hold": f"{step['hold']}s"}
     twice["load"] = {"stages": [{"at": 0, "open_windows": 1}], "hold": {"min": "1s", "max": "1s"}}

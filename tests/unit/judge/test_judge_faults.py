@@ -130,10 +130,9 @@ def test_a_gate_on_a_fault_sees_what_happened_from_injected_to_recovered_only() 
     story.refused(2, 2.1)
     story.end(30)
     gates = story.judged().gates
-    assert [gate.status for gate in gates] == [
+    assert [gate.status for gate in gates if not gate.built_in] == [
         Status.PASSED,
         Status.FAILED,
-        Status.PASSED,
         Status.PASSED,
         Status.PASSED,
     ]
