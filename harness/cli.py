@@ -243,7 +243,7 @@ def check(campaign: Path, overrides: dict[str, str], explained: bool) -> None:
 
 
 @cli.command()
-@click.argument("of", type=click.Choice(["campaign", "target", "verdict"]))
+@click.argument("of", type=click.Choice(["campaign", "target", "verdict", "doctor"]))
 def schema(of: str) -> None:
     """Print the JSON schema of a file."""
     from harness.conduct.schemas import schema_of  # noqa: PLC0415
@@ -268,6 +268,55 @@ def undo(run_name: str | None, target: str | None, sweep: bool, reports: Path) -
     if sweep and run_name:
         raise click.UsageError("--sweep reads no run; leave RUN out")
     return int(undo_command(find_run(run_name, reports) if run_name else None, target, sweep=sweep))
+
+
+@cli.command()
+@click.option(
+    "--target",
+    metavar="NAME",
+    help="Target file or its name [default: $HARNESS_TARGET, then the running sandbox].",
+)
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option("--only", multiple=True, metavar="CHECK", help="Only this check; may be repeated.")
+@click.option("--fix", metavar="REMEDY", help="Do this remedy, after showing what it will touch.")
+@click.option("--yes", is_flag=True, help="Agree to what --fix shows.")
+@click.option("--dry-run", is_flag=True, help="Show what --fix would touch; change nothing.")
+@click.option(
+    "--older-than",
+    metavar="TIME",
+    default="1m",
+    show_default=True,
+    callback=_duration,
+    help="What is younger is nobody's leftover yet.",
+)
+@REPORTS
+def doctor(
+    target: str | None,
+    form: str,
+    only: tuple[str, ...],
+    fix: str | None,
+    yes: bool,
+    dry_run: bool,
+    older_than: float,
+    reports: Path,
+) -> int:
+    """Say what hinders windows on a target now, why, and what to type against it; with --fix, do it."""
+    from harness.doctor import Order, doctor_command  # noqa: PLC0415  (heavy; only when asked for)
+
+    return int(
+        doctor_command(
+            Order(
+                target,
+                form,
+                fix,
+                agreed=yes,
+                dry_run=dry_run,
+                only=only,
+                older_than_s=older_than,
+                reports=reports,
+            )
+        )
+    )
 
 
 def main(arguments: list[str] | None = None) -> None:

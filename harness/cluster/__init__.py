@@ -6,6 +6,7 @@ request by itself and never guesses a context: which cluster is meant stands in 
 
 from harness.cluster.client import Cluster, connect, connect_inside
 from harness.cluster.errors import ClusterRefused, Conflict, Gone, Missing
+from harness.cluster.execute import Ran
 from harness.cluster.kinds import Object, gpu_request, is_ready, labels_of, name_of, uid_of, version_of
 from harness.cluster.lease import (
     Lease,
@@ -29,6 +30,7 @@ __all__ = [
     "Lease",
     "Missing",
     "Object",
+    "Ran",
     "Right",
     "connect",
     "connect_inside",

@@ -17,6 +17,7 @@ from kubernetes.client import ApiClient, Configuration
 from kubernetes.client.exceptions import ApiException
 
 from harness.cluster.errors import ClusterRefused, Conflict, Missing, ours, refusal
+from harness.cluster.execute import Ran, run_in_pod
 from harness.cluster.kinds import KINDS, Object, uid_of
 from harness.cluster.place import Inside, Place, Reachable
 from harness.cluster.watch import Change, watch
@@ -306,6 +307,16 @@ class Cluster:
             "previous": "true" if previous else "",
         }
         return self._send("GET", self._path("pods", namespace, pod, "log"), query).decode(errors="replace")
+
+    def execute(self, pod: str, argv: list[str], namespace: str | None = None, *, within_s: float) -> Ran:
+        """Run a command in a pod; see `harness.cluster.execute`."""
+        where = namespace or self.namespace
+        return run_in_pod(self._client.configuration, where, pod, argv, within_s=within_s)
+
+    @property
+    def host(self) -> str:
+        """The API server's address."""
+        return str(self._client.configuration.host)
 
     # --- who and where ----------------------------------------------------------------------------
 

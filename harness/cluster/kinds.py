@@ -75,14 +75,15 @@ KINDS: dict[str, Kind] = {
             namespaced=False,
         ),
         Kind(
-            "SubjectAccessReview",
-            "/apis/authorization.k8s.io/v1",
-            "subjectaccessreviews",
-            namespaced=False,
+            "SubjectAccessReview", "/apis/authorization.k8s.io/v1", "subjectaccessreviews", namespaced=False
         ),
+        Kind("LocalSubjectAccessReview", "/apis/authorization.k8s.io/v1", "localsubjectaccessreviews"),
         Kind("SelfSubjectReview", "/apis/authentication.k8s.io/v1", "selfsubjectreviews", namespaced=False),
     )
 }
+METRICS = "pods.metrics.k8s.io"
+"""What pods use at the moment, where a metrics server is installed; pods themselves are `pods`."""
+KINDS[METRICS] = Kind("PodMetrics", "/apis/metrics.k8s.io/v1beta1", "pods")
 
 
 def name_of(obj: Object) -> str:

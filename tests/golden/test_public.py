@@ -54,7 +54,7 @@ def surface() -> dict[str, Any]:
         "metrics": metrics,
         "schemas": {
             of: hashlib.sha256(schema_of(of).encode()).hexdigest()[:16]
-            for of in ("campaign", "target", "verdict")
+            for of in ("campaign", "target", "verdict", "doctor")
         },
     }
 

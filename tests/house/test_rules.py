@@ -57,6 +57,7 @@ def test_no_room_is_a_drawer() -> None:
         "extending",
         "load",
         "report",
+        "doctor",
     ],
 )
 def test_the_pages_people_need_exist(page: str) -> None:
