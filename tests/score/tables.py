@@ -40,10 +40,13 @@ def _bounds(said: dict[str, Any]) -> str:
     rows = []
     for name, bound in said["bounds"].items():
         value = bound["measured"]
-        shown = percent(value) if isinstance(value, float) else str(value) if value != {} else "none below"
+        shown = percent(value) if isinstance(value, float) else str(value)
+        if isinstance(value, dict):
+            shown = f"{len(value)} causes came less often" if value else "all came as often"
         limit = percent(bound["bound"]) if isinstance(bound["bound"], float) else str(bound["bound"])
         rows.append([name, shown, limit, "holds" if bound["holds"] else "MISSED"])
-    return table(["bound", "measured", "to reach", ""], rows)
+    few = ", ".join(f"{cause} {count}" for cause, count in said["bounds"]["per cause"]["measured"].items())
+    return table(["bound", "measured", "to reach", ""], rows) + (f"\ncame too seldom: {few}\n" if few else "")
 
 
 def _share(told: dict[str, Any]) -> str:
