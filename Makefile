@@ -47,6 +47,9 @@ crash: $(VENV)/dev ## kill, stop and cut off the processes of N runs (300), and 
 halts: $(VENV)/dev ## end N runs (100) in order, and time the undo calls: reports/halts.json
 	@$(BIN)/python -m tests.crash --halts --trials $(N) --sandboxes 1
 
+score: $(VENV)/dev ## how often the causes are right, against the sandbox's truth (40 min): reports/score.json
+	@$(BIN)/python -m tests.score --sandboxes 3
+
 quick: $(VENV)/dev ## what needs no sandbox, within a minute
 	@$(BIN)/python -m pytest tests/unit tests/house tests/golden -n 2
 
@@ -75,4 +78,4 @@ lock: ## compile the locks from pyproject.toml (needs uv)
 clean: ## remove what make made, but no reports
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-.PHONY: help install campaign dev test test-long crash halts quick check format bench wire lock clean
+.PHONY: help install campaign dev test test-long crash halts score quick check format bench wire lock clean

@@ -2,6 +2,7 @@
 
     python -m tests.score [--seed N] [--only TEXT] [--quick] [--sandboxes N] [--keep DIR]
     python -m tests.score --rejudge DIR          judge kept runs again, with today's rules
+    python -m tests.score --docs                 put the figures of reports/score.json into docs/score.md
 
 Prints the figures, writes reports/score.json, and ends with 0 if every bound holds, else with 10.
 """
@@ -23,16 +24,19 @@ import numpy as np
 
 from harness.history.reader import read_history
 from harness.history.run import read_run
-from harness.judge.blame import VERSION, blame
+from harness.judge.blame import CAUSES, VERSION, blame
 from harness.judge.record import RunRecord
 from harness.judge.world import World
 from tests.score import tables
-from tests.score.figures import UNKNOWN, Case, Figures, counted, figures
+from tests.score.figures import UNEXPLAINED, UNKNOWN, Case, Figures, counted, figures
 from tests.score.labels import AFTER_NS, Truth, edges_ns, labels_of, truth_of
 from tests.score.plan import OTHER, PAIR, SINGLE, TRIPLE, Run, plan
 from tests.score.play import ROOT, play
 
 REPORT = ROOT / "reports" / "score.json"
+PAGE = ROOT / "docs" / "score.md"
+TRUE_CAUSES = (*(cause.name for cause in CAUSES), UNEXPLAINED)
+"""What the truth can be; each must come often enough to be judged. `unknown` is only ever an answer."""
 BOUNDS = {
     "single": 0.995,
     "overlaps": 0.97,
@@ -41,12 +45,15 @@ BOUNDS = {
     "unexplained": 0.001,
     "failures": 5000,
     "per cause": 150,
+    "not played": 0,
 }
 
 
 def main() -> int:
     """Play or re-judge, print, write."""
     options = _options()
+    if options.docs:
+        return _into_docs()
     began = time.monotonic()
     if options.rejudge:
         runs = [
@@ -67,12 +74,16 @@ def main() -> int:
         trouble = _play(wanted, folder, options.sandboxes)
         runs = [(run.name, folder / run.name) for run in wanted]
     cases: list[Case] = []
+    unlabelled = 0
     for name, place in runs:
         try:
-            cases += cases_of(place)
+            some, without = cases_of(place)
+            cases += some
+            unlabelled += without
         except Exception as error:
             trouble[name] = f"cannot be scored: {type(error).__name__}: {error}"
     said = summary(cases, trouble, options.seed, time.monotonic() - began)
+    said |= {"unlabelled": unlabelled, "runs": {name: _drawn(place) for name, place in runs}}
     REPORT.parent.mkdir(exist_ok=True)
     REPORT.write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
     sys.stdout.write(tables.page(said))
@@ -88,6 +99,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="the first run of each kind")
     parser.add_argument("--sandboxes", type=int, default=3, help="how many at once (3)")
     parser.add_argument("--keep", default="", help="keep every run's record and truth in this folder")
+    parser.add_argument("--docs", action="store_true", help="write the last run's figures into docs/score.md")
     parser.add_argument("--rejudge", default="", help="score the runs kept in this folder, play nothing")
     return parser.parse_args()
 
@@ -131,8 +143,26 @@ def _told(folder: Path) -> dict[str, Any]:
     return {"trouble": file.read_text() if file.exists() else ""}
 
 
-def cases_of(folder: Path) -> list[Case]:
-    """Return the counted failures of a kept run with their truth and their blame."""
+def _drawn(folder: Path) -> dict[str, Any]:
+    """Return the seed of a kept run and what its sandbox's parameters were."""
+    file = folder / "run.json"
+    if not file.exists():
+        return {}
+    told = json.loads(file.read_text())
+    return {"seed": told["run"]["seed"], **told["options"]}
+
+
+def _into_docs() -> int:
+    """Put the figures of the last run between the page's markers."""
+    said = json.loads(REPORT.read_text(encoding="utf-8"))
+    PAGE.write_text(
+        tables.between_marks(PAGE.read_text(encoding="utf-8"), tables.page(said)), encoding="utf-8"
+    )
+    return 0
+
+
+def cases_of(folder: Path) -> tuple[list[Case], int]:
+    """Return the counted failures of a kept run with their truth and their blame, and how many have no truth to be had."""
     told = json.loads((folder / "run.json").read_text())["run"]
     record = RunRecord(read_run(folder / "record"), read_history(folder / "record" / "history"))
     world = World(record.records, record.attempts, record.end_ns)
@@ -162,7 +192,7 @@ def cases_of(folder: Path) -> list[Case]:
                     near_an_edge=close,
                 )
             )
-    return cases
+    return cases, labels.count(None)
 
 
 def _window(told: dict[str, Any], truth: Truth, at_ns: int) -> tuple[str, str]:
@@ -191,7 +221,7 @@ def summary(cases: list[Case], trouble: dict[str, str], seed: int, took_s: float
         "took_s": round(took_s),
         "failures": everything.held.of,
         "near_an_edge": everything.near_an_edge,
-        "bounds": _bounds(everything, by_kind, overlaps, sighted),
+        "bounds": _bounds(everything, by_kind, overlaps, sighted, len(trouble)),
         "strict": everything.strict.told(),
         "any_held": everything.held.told(),
         "any_held_without_logs": everything.held_without_logs.told(),
@@ -241,7 +271,7 @@ def _combinations(cases: Iterable[Case]) -> dict[str, Any]:
 
 
 def _bounds(
-    everything: Figures, by_kind: dict[str, Figures], overlaps: Figures, sighted: Figures
+    everything: Figures, by_kind: dict[str, Figures], overlaps: Figures, sighted: Figures, not_played: int
 ) -> dict[str, Any]:
     """Hold the figures against what is asked; with and without the server's log, the worse counts."""
     single = by_kind[SINGLE]
@@ -251,7 +281,8 @@ def _bounds(
         if share.of >= BOUNDS["per cause"] and cause != UNKNOWN
     ]
     shares += [share.value for share in sighted.precision.values() if share.of >= BOUNDS["per cause"]]
-    few = {cause: share.of for cause, share in everything.recall.items() if share.of < BOUNDS["per cause"]}
+    came = {cause: everything.recall[cause].of if cause in everything.recall else 0 for cause in TRUE_CAUSES}
+    few = {cause: count for cause, count in came.items() if count < BOUNDS["per cause"]}
     measured = {
         "single": _worse(single),
         "overlaps": _worse(overlaps),
@@ -259,8 +290,9 @@ def _bounds(
         "confidently wrong": everything.confidently_wrong,
         "unexplained": everything.unexplained.value or 0.0,
         "failures": everything.held.of,
+        "not played": not_played,
     }
-    upper = ("confidently wrong", "unexplained")
+    upper = ("confidently wrong", "unexplained", "not played")
     found = {
         name: {
             "measured": value,

@@ -89,7 +89,7 @@ def truth_of(folder: Path, record: RunRecord) -> Truth:
     facts = read(folder / "truth")
     start_ns = run_start_ns(facts, record)
     by_request: dict[int, Label] = {}
-    state = _State()
+    state = _State(set(record.creates["request_id"].tolist()), record.run.max_windows)
     for fact in facts:
         state.take(fact)
         if fact["kind"] in ("refusal", "ingress_error", "server_error", "overload") and fact.get(
@@ -133,7 +133,10 @@ def _add_faults(by_request: dict[int, Label], record: RunRecord) -> None:
 class _State:
     """What the sandbox knew to hold at each moment: a server that refuses for one reason does not look for the others."""
 
-    def __init__(self) -> None:
+    def __init__(self, own_requests: set[int], limit: int | None) -> None:
+        self._own_requests, self._limit = own_requests, limit
+        self._foreign: set[int] = set()
+        """Slots held by windows that the record's creates did not ask for."""
         self._dependencies: dict[str, bool] = {}
         self._registered = self._available = 1
 
@@ -143,6 +146,13 @@ class _State:
             self._dependencies[fact["of"]] = fact["answers"]
         elif fact["kind"] == "shares":
             self._registered, self._available = fact["registered_free"], fact["available_free"]
+        elif fact["kind"] in ("slot_granted", "slot_released"):
+            self._foreign.discard(fact["slot"])
+            if (
+                fact["kind"] == "slot_granted"
+                and request_number(fact["request_id"]) not in self._own_requests
+            ):
+                self._foreign.add(fact["slot"])
 
     def held(self, fact: dict[str, Any]) -> frozenset[str]:
         """Return the causes that held when the server said no; the ingress and an overloaded site look at none of them."""
@@ -153,6 +163,12 @@ class _State:
             found.add("gpu_exhausted")
         elif self._available <= 0:
             found.add("worker_unavailable")
+        if (
+            "max_windows" in fact["causes"]
+            and self._limit
+            and fact["held"] - len(self._foreign) < self._limit
+        ):
+            found.add("foreign_load")
         return frozenset(found)
 
 

@@ -132,6 +132,7 @@ def plan(seed: int, *, broker: bool = True) -> list[Run]:
 def others(seed: int) -> list[Run]:
     """Return the runs in which no fault of ours is what is wrong, or somebody is blind, or many windows are not served."""
     blind = [("mongo-outage",), ("cordon-worker",), ("saturate-gpu",), ("kill-focus-server",)]
+    missing = [("mongo-stall",), ("mongo-outage",), ("cordon-worker",)]
     unserved = [
         ("cordon-worker",),
         ("saturate-gpu",),
@@ -162,6 +163,15 @@ def others(seed: int) -> list[Run]:
         ),
         Run("path", "seed", LOW, seed, trick="ingress", extra=(short,)),
         Run("generator", "seed", LOW, seed, trick="files", extra=(short,)),
+        Run(
+            "foreign",
+            "seed",
+            LOW,
+            seed,
+            trick="foreign",
+            extra=(("stages", [{"at": "0s", "open_windows": 24}]), short),
+        ),
+        *_cut("missing", "seed", LOW, seed, missing, OTHER, trick="missing"),
         *_cut("frozen-low", "seed", LOW, seed, blind, OTHER, trick="frozen"),
         *_cut("frozen-high", "seed", HIGH, seed, blind, OTHER, trick="frozen"),
         *_cut("unserved", "field", HIGH, seed, unserved, OTHER, trick="impatient"),

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from typing import Any
 
 import yaml
 
+from harness.focus.request import ConfigureRequest
 from harness.history.events import Record
 from tests.score.plan import ACTS, HIGH, STAGGER_S, Run, Window
 from tests.score.ranges import drawn
@@ -150,14 +152,17 @@ def _campaign(run: Run, folder: Path, environment: dict[str, str]) -> str:
 
 
 def _target(run: Run, folder: Path) -> Path:
-    """Return the target file: the sandbox's own, or one that waits less for windows that do not come up."""
+    """Return the target file: the sandbox's own, one that waits less for windows that do not come up, or one that cannot ask MongoDB."""
     known = ROOT / "targets" / "sandbox.yaml"
-    if run.trick != "impatient":
+    if run.trick not in ("impatient", "missing"):
         return known
     document = yaml.safe_load(known.read_text(encoding="utf-8"))
-    document["timeouts"] = {"ready": "6s"}
-    document["limits"]["max_pods"] = 400
-    file = folder / "impatient.yaml"
+    if run.trick == "missing":
+        del document["mongodb_uri"]
+    else:
+        document["timeouts"] = {"ready": "6s"}
+        document["limits"]["max_pods"] = 400
+    file = folder / f"{run.trick}.yaml"
     file.write_text(yaml.safe_dump(document), encoding="utf-8")
     return file
 
@@ -220,7 +225,29 @@ def _files(_run: Run, folder: Path, environment: dict[str, str], _pid: int, done
     _tell(folder, "")
 
 
-TRICKS: dict[str, Trick] = {"frozen": _frozen, "ingress": _ingress, "files": _files}
+def _foreign(_run: Run, folder: Path, environment: dict[str, str], _pid: int, done: threading.Event) -> None:
+    """Open windows as somebody else would, who reads none of them: cleanup takes each away after a while."""
+    if not _wait_for(folder, "load_state", done) or done.wait(10):
+        return
+    told = subprocess.run(
+        [*HARNESS, "sandbox", "env", "--format", "json"],
+        env=environment,
+        capture_output=True,
+        check=True,
+        timeout=UP_S,
+    )
+    url = json.loads(told.stdout)["FOCUS_URL"].rstrip("/") + "/configure"
+    wish = ConfigureRequest(channel_min=1, channel_max=3).body()
+    until = time.monotonic() + 40
+    while time.monotonic() < until and not done.wait(0.3):
+        request = urllib.request.Request(url, data=wish, headers={"Content-Type": "application/json"})
+        try:
+            urllib.request.urlopen(request, timeout=5).close()
+        except OSError:  # refused, like everybody else
+            continue
+
+
+TRICKS: dict[str, Trick] = {"frozen": _frozen, "ingress": _ingress, "files": _files, "foreign": _foreign}
 
 
 def _tell(folder: Path, what: str) -> None:

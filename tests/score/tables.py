@@ -9,6 +9,18 @@ def page(said: dict[str, Any]) -> str:
     return "\n".join(parts) + "\n"
 
 
+BEGIN, END = "<!-- figures: begin -->\n", "<!-- figures: end -->\n"
+
+
+def between_marks(page_text: str, figures: str) -> str:
+    """Return a page with the figures between its marks replaced; ValueError if it has no marks."""
+    head, begin, rest = page_text.partition(BEGIN)
+    _, end, tail = rest.partition(END)
+    if not begin or not end:
+        raise ValueError("the page has no marks to put the figures between")
+    return f"{head}{begin}\n{figures}\n{end}{tail}"
+
+
 def percent(share: float | None) -> str:
     """Return a share in per cent, with two places."""
     return "-" if share is None else f"{100 * share:.2f} %"
@@ -28,10 +40,13 @@ def _bounds(said: dict[str, Any]) -> str:
     rows = []
     for name, bound in said["bounds"].items():
         value = bound["measured"]
-        shown = percent(value) if isinstance(value, float) else str(value) if value != {} else "none below"
+        shown = percent(value) if isinstance(value, float) else str(value)
+        if isinstance(value, dict):
+            shown = f"{len(value)} causes came less often" if value else "all came as often"
         limit = percent(bound["bound"]) if isinstance(bound["bound"], float) else str(bound["bound"])
         rows.append([name, shown, limit, "holds" if bound["holds"] else "MISSED"])
-    return table(["bound", "measured", "to reach", ""], rows)
+    few = ", ".join(f"{cause} {count}" for cause, count in said["bounds"]["per cause"]["measured"].items())
+    return table(["bound", "measured", "to reach", ""], rows) + (f"\ncame too seldom: {few}\n" if few else "")
 
 
 def _share(told: dict[str, Any]) -> str:
@@ -101,5 +116,6 @@ def _rest(said: dict[str, Any]) -> str:
         f"within 2 s of an edge: {said['near_an_edge']} of {said['failures']}",
         f"seed {said['seed']}, rules {said['blame_version']}, {said['took_s']} s",
     ]
+    lines.append(f"failures whose truth nobody knows, not counted: {said.get('unlabelled', 0)}")
     lines += [f"not played: {name}: {why}" for name, why in said["not_played"].items()]
     return "\n".join(lines)
