@@ -59,7 +59,7 @@ def campaign(run: Run) -> dict[str, Any]:
         "stages": [{"at": "0s", "open_windows": wanted}],
         "creates_in_flight": 3,
         "hold": {"min": "3s", "max": "6s"},
-        "after_refusal": "700ms",
+        "after_refusal": "1500ms",
         "storm": True,
         **dict(run.extra),
     }
