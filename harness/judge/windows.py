@@ -83,6 +83,8 @@ class Windows:
     possible: Steps
     foreign_open: Steps
     """How many windows of others held a slot; without sight of the cluster it is 0 and means nothing."""
+    others_open: Steps
+    """How many slots were held by windows that are not known to be ours: of others, or of creates of ours that failed."""
     holds: tuple[Hold, ...]
     """Every window that held a slot, or may have."""
     overdue: Steps
@@ -134,6 +136,7 @@ def find_windows(records: Sequence[Record], attempts: Samples, blind: Steps, end
         foreign=strangers if sighted else None,
         certain=_count([span for one in holds for span in one.sure]),
         possible=_count([*refused, *(one.possible for one in holds)]),
+        others_open=_count([span for one in holds if not one.number for span in one.sure]),
         holds=tuple(holds),
         foreign_open=_count([held[job] for job in strangers]),
         overdue=_count(_overdue(own, held, end_ns)),

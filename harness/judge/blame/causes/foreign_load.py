@@ -1,7 +1,7 @@
 """Somebody else's windows: they held slots, or their frames came where ours were due."""
 
 from harness.history.events import Outcome
-from harness.judge.blame.cause import Cause, Claim, Claims, nothing, where
+from harness.judge.blame.cause import Cause, Claim, Claims, nothing, strongest, where
 from harness.judge.blame.creates import Creates
 from harness.judge.blame.evidence import of_slots
 from harness.judge.blame.lives import Life
@@ -12,11 +12,14 @@ def of_creates(creates: Creates) -> Claims:
     limit = creates.max_windows
     if limit is None:
         return nothing(len(creates))
-    windows = creates.world.windows
-    foreign = windows.foreign_open.highest(creates.sent_ns, creates.done_ns)
-    slots = creates.world.slots.highest(creates.sent_ns, creates.done_ns)
-    needed = (slots >= limit) & (slots - foreign < limit) & (foreign > 0) & ~creates.slots_unseen
-    return where(creates.by_server & needed, Claim.LIKELY)
+    slots, others = creates.world.slots, creates.world.windows.others_open
+    foreign = others.highest(creates.sent_ns, creates.done_ns)
+    lowest, highest = (look(creates.sent_ns, creates.done_ns) for look in (slots.lowest, slots.highest))
+    needed = creates.by_server & (foreign > 0) & (highest - foreign < limit) & ~creates.slots_unseen
+    return strongest(
+        where(needed & (lowest >= limit), Claim.LIKELY),
+        where(needed & (highest >= limit), Claim.NEAR),
+    )
 
 
 def of_window(life: Life) -> Claim:

@@ -37,7 +37,7 @@ def behind(creates: Creates) -> np.ndarray[tuple[int], np.dtype[np.int8]]:
     """Tell whether slots were held by windows that were over, or by other people's."""
     windows = creates.world.windows
     leaked = windows.overdue.highest(creates.sent_ns, creates.done_ns) > 0
-    foreign = windows.foreign_open.highest(creates.sent_ns, creates.done_ns) > 0
+    foreign = windows.others_open.highest(creates.sent_ns, creates.done_ns) > 0
     return np.where(leaked, LEAKED, np.where(foreign, FOREIGN, 0)).astype(np.int8)
 
 
