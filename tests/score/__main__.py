@@ -22,6 +22,8 @@ from typing import Any
 
 import numpy as np
 
+from harness.errors import RecordUnusable
+from harness.history.events import FaultChanged
 from harness.history.reader import read_history
 from harness.history.run import read_run
 from harness.judge.blame import CAUSES, VERSION, blame
@@ -30,7 +32,7 @@ from harness.judge.world import World
 from tests.score import tables
 from tests.score.figures import UNEXPLAINED, UNKNOWN, Case, Figures, counted, figures
 from tests.score.labels import AFTER_NS, Truth, edges_ns, labels_of, truth_of
-from tests.score.plan import OTHER, PAIR, SINGLE, TRIPLE, Run, plan
+from tests.score.plan import OTHER, PAIR, SINGLE, TRIPLE, Run, plan, rest_of
 from tests.score.play import ROOT, play
 
 REPORT = ROOT / "reports" / "score.json"
@@ -72,7 +74,7 @@ def main() -> int:
         if options.quick:
             wanted = [run for run in wanted if run.name.endswith("-1") or not run.windows]
         trouble = _play(wanted, folder, options.sandboxes)
-        runs = [(run.name, folder / run.name) for run in wanted]
+        runs = [(place.name, place) for place in sorted(folder.iterdir()) if (place / "run.json").exists()]
     cases: list[Case] = []
     unlabelled = 0
     for name, place in runs:
@@ -105,7 +107,7 @@ def _options() -> argparse.Namespace:
 
 
 def _play(runs: list[Run], folder: Path, sandboxes: int) -> dict[str, str]:
-    """Play all runs, some at once; return what went wrong with the playing, by run."""
+    """Play all runs, some at once, and the rest of those that end early; return what went wrong with the playing, by run."""
     waiting: queue.SimpleQueue[Run] = queue.SimpleQueue()
     for run in sorted(runs, key=lambda run: -run.duration_s):
         waiting.put(run)
@@ -126,7 +128,12 @@ def _play(runs: list[Run], folder: Path, sandboxes: int) -> dict[str, str]:
             (folder / run.name / "trouble.txt").write_text(wrong)
             with lock:
                 if wrong:
-                    trouble[run.name] = wrong
+                    stuck = windows_begun(folder / run.name, run)
+                    trouble[run.name] = (
+                        f"{'+'.join(run.windows[stuck - 1].faults) if stuck else 'it'}: {wrong}"
+                    )
+                    if (rest := rest_of(run, stuck)) is not None and stuck:
+                        waiting.put(rest)
                 sys.stdout.write(f"{run.name}: {wrong or 'played'}; {waiting.qsize()} wait\n")
                 sys.stdout.flush()
 
@@ -136,6 +143,18 @@ def _play(runs: list[Run], folder: Path, sandboxes: int) -> dict[str, str]:
     for thread in threads:
         thread.join()
     return trouble
+
+
+def windows_begun(folder: Path, run: Run) -> int:
+    """Return how many windows of a run had begun when it ended."""
+    try:
+        record = RunRecord(read_run(folder / "record"), read_history(folder / "record" / "history"))
+    except RecordUnusable:
+        return 0
+    opened = {change.experiment for change in record.of(FaultChanged)}
+    return max(
+        (number for number, window in enumerate(run.windows, 1) if opened & set(window.faults)), default=0
+    )
 
 
 def _told(folder: Path) -> dict[str, Any]:

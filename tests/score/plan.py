@@ -7,7 +7,7 @@ can; and runs without faults in which something else is wrong.
 import itertools
 import random
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 LOW, HIGH = "below the limit", "beyond the limit"
 SINGLE, PAIR, TRIPLE, OTHER = "single", "pair", "triple", "other"
@@ -18,7 +18,7 @@ class Act:
     """How one fault is played here."""
 
     group: str
-    """Faults of one group touch the same things and are never played together."""
+    """Faults of one group touch the same things, or wait for their effect through what the other takes away: never played together."""
     hold_s: int = 8
     rest_s: int = 12
     """How long it is waited for afterwards."""
@@ -35,14 +35,14 @@ class Act:
 ACTS: dict[str, Act] = {
     "cordon-worker": Act("nodes", settings=(("nodes", "all"),)),
     "drain-worker": Act("nodes", 10, 14, (("nodes", "all"),)),
-    "worker-not-ready": Act("nodes", 20, 24, (("nodes", "1"),), loads=(HIGH,)),
-    "worker-crash": Act("nodes", 16, 24, (("nodes", "1"),)),
+    "worker-not-ready": Act("nodes api", 20, 24, (("nodes", "1"),), loads=(HIGH,)),
+    "worker-crash": Act("nodes api", 16, 24, (("nodes", "1"),)),
     "kill-mongo": Act("mongodb", 8, 14, modes=("seed",)),
     "mongo-outage": Act("mongodb", 8, 14),
     "mongo-stall": Act("mongodb", 8, 12),
     "mongo-slow": Act("mongodb", 8, 14, (("delay_ms", "1500"),), modes=("seed",)),
     "saturate-gpu": Act("shares", settings=(("fill", "100%"),), first=True),
-    "exhaust-pod-ips": Act("shares", 18, 16, (("nodes", "all"),)),
+    "exhaust-pod-ips": Act("shares api", 18, 16, (("nodes", "all"),)),
     "kill-focus-server": Act("focus_server", 8, 14),
     "focus-server-outage": Act("focus_server", 8, 14),
     "focus-server-crash-loop": Act("focus_server", 12, 16),
@@ -109,7 +109,7 @@ class Run:
 
 
 FIRST_S = 14
-LONGEST_S = 190
+LONGEST_S = 320
 """A run is cut into pieces of about this length."""
 
 
@@ -127,6 +127,16 @@ def plan(seed: int, *, broker: bool = True) -> list[Run]:
         for load, some in by_load(acts, chosen).items():
             runs += _cut(f"{kind}-{_short(load)}", "seed", load, seed, some, kind)
     return runs + others(seed)
+
+
+def rest_of(run: Run, after: int) -> Run | None:
+    """Return what is left of a run that ended early: the windows after the first `after`, from its beginning; None if there are none."""
+    left = run.windows[after:]
+    if not left:
+        return None
+    shift_s = left[0].at_s - FIRST_S
+    moved = tuple(replace(window, at_s=window.at_s - shift_s) for window in left)
+    return replace(run, name=f"{run.name}-rest", seed=run.seed + 1, windows=moved)
 
 
 def others(seed: int) -> list[Run]:

@@ -71,7 +71,7 @@ def campaign(run: Run) -> dict[str, Any]:
         "seed": run.seed,
         "warm_up": "6s",
         "recover": "6s",
-        "drain": "12s",
+        "drain": "8s",
         "duration": f"{run.duration_s}s",
         "load": load,
         "timeline": [step for window in run.windows for step in _steps(window)],
