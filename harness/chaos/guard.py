@@ -8,8 +8,10 @@ undo everything. SIGINT and SIGHUP do not concern it; SIGTERM makes it undo at o
 import argparse
 import os
 import select
+import shutil
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -191,6 +193,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--live", type=Path)
     given = parser.parse_args(arguments)
     live = LiveSender(given.live) if given.live else None
+    parent = os.getppid()
     try:
         guard = GuardProcess(given.run, SystemClock(given.start_ns), given.ward, live)
     except HarnessError as error:
@@ -202,7 +205,20 @@ def main(arguments: list[str]) -> int:
         os.close(given.ready_fd)
     except OSError:
         pass  # the ward is gone already: the pipe says so next
-    return guard.watch(given.ward_fd)
+    code = guard.watch(given.ward_fd)
+    if given.live and os.getppid() != parent:
+        remove_socket_folder(given.live.parent)
+    return code
+
+
+def remove_socket_folder(folder: Path) -> None:
+    """Remove what a conductor that was killed has left in the temporary directory: its socket, and orders that may hold credentials."""
+    try:
+        ours = folder.stat().st_uid == os.getuid() and not folder.is_symlink()
+    except OSError:
+        return
+    if ours and folder.name.startswith("harness-") and folder.parent == Path(tempfile.gettempdir()):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,72 @@
+"""Something that is really left behind in a sandbox is named with the window that made it, and fails the run."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.cluster import connect
+from harness.errors import Exit
+from harness.history.events import WindowClosed
+from harness.history.reader import read_history
+from harness.target import load_target
+
+ROOT = Path(__file__).resolve().parents[2]
+CAMPAIGN = """
+schema: 1
+name: leaky
+warm_up: 1s
+duration: 14s
+drain: 6s
+leaks: {later: 2s}
+load:
+  stages: [{at: 0s, open_windows: 3}]
+  hold: {min: 1s, max: 2s}
+"""
+
+
+def over(folder: Path) -> str:
+    """Return the job of a window that is over, once there is one."""
+    until = time.monotonic() + 40
+    while time.monotonic() < until:
+        if list((folder / "history").glob("*.events.jsonl")):
+            for record in read_history(folder / "history").events:
+                if isinstance(record.event, WindowClosed):
+                    return record.event.job_id
+        time.sleep(0.3)
+    pytest.fail("no window was closed within 40 s")
+
+
+@pytest.mark.long
+def test_a_service_that_stays_is_named_with_its_window_and_fails_the_run(
+    rehearsal: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, out = tmp_path / "leaky.yaml", tmp_path / "run"
+    file.write_text(CAMPAIGN)
+    for name, value in rehearsal.environment.items():
+        monkeypatch.setenv(name, value)
+    run = rehearsal.start("run", str(file), "--out", str(out))
+    job = over(out)
+    cluster = connect(load_target(ROOT / "targets" / "sandbox.yaml"))
+    name = f"grpc-service-{job}"
+    until = time.monotonic() + 20
+    while cluster.find("services", name) is not None and time.monotonic() < until:
+        time.sleep(0.2)
+    left = {
+        "metadata": {"name": name},
+        "spec": {"selector": {"app": f"grpc-job-{job}"}, "ports": [{"port": 12399, "targetPort": 5000}]},
+    }
+    cluster.create("services", left)
+    try:
+        told, _ = run.communicate(timeout=90)
+    finally:
+        cluster.delete("services", name)
+        if run.poll() is None:
+            run.kill()
+    assert run.returncode == Exit.FAILED, told
+    verdict = json.loads((out / "verdict.json").read_text())
+    [gate] = [gate for gate in verdict["gates"] if gate["measure"] == "leaks"]
+    assert gate["status"] == "failed"
+    assert f"Service {name}, made by window" in gate["reason"]
