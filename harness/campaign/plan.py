@@ -58,7 +58,7 @@ def plan(campaign: Campaign) -> Plan:
                 tuple((key, str(value)) for key, value in sorted(step.settings.items())),
             )
         )
-    longest_s = campaign.duration + campaign.drain + UNDO_BOUND_S + FINISH_BOUND_S
+    longest_s = campaign.duration + campaign.drain + campaign.leaks.later_s + UNDO_BOUND_S + FINISH_BOUND_S
     digest = hashlib.sha256(campaign.model_dump_json(by_alias=True).encode()).hexdigest()[:16]
     return Plan(campaign, tuple(moments), _gates(campaign), campaign.duration, longest_s, digest)
 

@@ -8,7 +8,7 @@ import os
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from harness.chaos import ENTRY_LABEL
@@ -21,6 +21,7 @@ from harness.history.events import (
     Event,
     FaultChanged,
     LeftoverSeen,
+    Note,
     ProcessStarted,
     Record,
     WatcherState,
@@ -76,8 +77,8 @@ class Audit:
 
     def after(
         self, wait_s: float, later_s: float, stop: Stop, renew: Callable[[], None], now: Callable[[], int]
-    ) -> list[Event]:
-        """Wait for things to go, look again later where some have not, and return what there is to say."""
+    ) -> Iterator[Event]:
+        """Wait for things to go, look again later where some have not (a run that was stopped does not), and say what there is to say."""
         records = list(self._records())
         self._jobs = {r.event.job_id: r.event.window for r in records if isinstance(r.event, WindowAccepted)}
         self._pids = {
@@ -85,21 +86,27 @@ class Audit:
             for r in records
             if isinstance(r.event, ProcessStarted) and r.event.pid != os.getpid()
         }
-        after = self._until_gone(wait_s, stop, renew)
-        later = after
-        if after.things - self.before.things and later_s > 0:
+        later = after = self._until_gone(wait_s, stop, renew)
+        if (left := self._ours(after)) and later_s > 0 and not stop.asked:
+            kinds = ", ".join(f"{count} x {kind}" for kind, count in sorted(Counter(thing.kind for thing in left).items()))
+            text = f"still there, waited for up to {later_s:g} s more: {kinds}"
+            yield Note(at_ns=now(), level="info", text=text)
             later = self._until_gone(later_s, stop, renew)
-        return self._said(after, later, records, now)
+        yield from self._said(after, later, records, now)
 
     def _until_gone(self, wait_s: float, stop: Stop, renew: Callable[[], None]) -> Look:
         until = time.monotonic() + wait_s
         while True:
             renew()
             look = self._look()
-            left = look.things - self.before.things
-            if not (left or look.blind) or stop.insisted or time.monotonic() >= until:
+            if not (self._ours(look) or look.blind) or stop.insisted or time.monotonic() >= until:
                 return look
             stop.pause(POLL_S)
+
+    def _ours(self, look: Look) -> frozenset[Thing]:
+        """Return what is ours of what came since the run began; nobody waits for the windows of others."""
+        came = look.things - self.before.things
+        return frozenset(thing for thing in came if not thing.job_id or thing.job_id in self._jobs)
 
     # --- looking ----------------------------------------------------------------------------------
 

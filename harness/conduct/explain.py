@@ -18,7 +18,7 @@ def duration(planned: Plan, own_sandbox: bool) -> str:
     sandbox = f", and up to {minutes(2 * LONGEST_S)} for the sandbox" if own_sandbox else ""
     return (
         f"{planned.campaign.name}: takes {minutes(planned.duration_s)} of load, "
-        f"at most {minutes(planned.longest_s)} with drain, undo and report{sandbox}"
+        f"at most {minutes(planned.longest_s)} with drain, undo, leftovers and report{sandbox}"
     )
 
 
@@ -31,7 +31,7 @@ def explain(planned: Plan, experiments: dict[str, Path], target: Target | None) 
     """Yield the plan line by line; without a target its part is left out."""
     campaign = planned.campaign
     yield f"{campaign.name}: {campaign.description}".rstrip(": ")
-    yield f"  plan {planned.digest}, seed {campaign.seed}; lasts {planned.duration_s:g} s, at most {planned.longest_s:g} s with drain, undo and report"
+    yield f"  plan {planned.digest}, seed {campaign.seed}; lasts {planned.duration_s:g} s, at most {planned.longest_s:g} s with drain, undo, leftovers and report"
     if target is not None:
         limit = target.max_windows if target.window_limit is None else f"MaxWindows {target.max_windows}"
         yield f"  target {target.name}: {target.url} ({limit})"

@@ -164,7 +164,7 @@ def measured(value: float | None, unit: str) -> str:
     if unit in ("ratio", "share"):
         return percent(value)
     if value == 1 and unit.endswith("s"):
-        unit = unit.removesuffix("es") if unit.endswith("sses") else unit.removesuffix("s")
+        unit = unit.removesuffix("es") if unit.endswith(("sses", "ches")) else unit.removesuffix("s")
     return f"{number(value)} {unit}".strip()
 
 

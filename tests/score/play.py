@@ -72,6 +72,7 @@ def campaign(run: Run) -> dict[str, Any]:
         "warm_up": "6s",
         "recover": "6s",
         "drain": "8s",
+        "leaks": {"later": "0s"},
         "duration": f"{run.duration_s}s",
         "load": load,
         "timeline": [step for window in run.windows for step in _steps(window)],

@@ -19,6 +19,7 @@ from harness.history.events import (
     FaultChanged,
     FaultStep,
     LeftoverSeen,
+    Note,
     Outcome,
     ProcessStarted,
     Record,
@@ -107,7 +108,7 @@ def audited(
     audit = Audit(cluster, target, lambda: history)  # type: ignore[arg-type]
     for kind, objects in put.items():
         cluster.kept[kind.replace("__", "/").replace("_", "-")] = objects
-    return audit.after(0.0, 0.0, stop, lambda: None, lambda: 20_000_000_000)
+    return list(audit.after(0.0, 0.0, stop, lambda: None, lambda: 20_000_000_000))
 
 
 def left(events: list[Event]) -> dict[str, tuple[str, str]]:
@@ -148,11 +149,22 @@ def test_a_fault_s_object_is_named_with_its_experiment(target: Target, stop: Sto
     audit = Audit(cluster, target, lambda: HISTORY)  # type: ignore[arg-type]
     cluster.kept["focus-harness/pods"] = [named("hog-1", kind="Pod", labels=ENTRY)]
     cluster.kept["leases"] = [named("focus-harness"), named("another")]
-    found = left(audit.after(0.0, 0.0, stop, lambda: None, lambda: 1))
+    found = left(list(audit.after(0.0, 0.0, stop, lambda: None, lambda: 1)))
     assert found == {
         "Pod hog-1": ("fault", "squeeze (saturate-gpu-1)"),
         "another": ("fault", "a fault"),
     }
+
+
+def test_only_what_is_ours_is_waited_for(target: Target, stop: Stop) -> None:
+    for service, waits in (("grpc-service-9-99", False), ("grpc-service-3-70", True)):
+        cluster, looks = Small(), list[int]()
+        audit = Audit(cluster, target, lambda: HISTORY)  # type: ignore[arg-type]
+        cluster.kept["services"] = [named(service)]
+        events = list(audit.after(0.0, 0.6, stop, lambda: looks.append(1), lambda: 1))  # noqa: B023
+        notes = [event.text for event in events if isinstance(event, Note)]
+        assert (len(looks) > 1) == waits
+        assert notes == (["still there, waited for up to 0.6 s more: 1 x Service"] if waits else [])
 
 
 def test_counts_are_told_before_after_and_later(target: Target, stop: Stop) -> None:
@@ -173,7 +185,7 @@ def test_a_cluster_that_does_not_answer_at_the_end_is_said_to_be_unseen(target: 
     cluster = Small()
     audit = Audit(cluster, target, lambda: HISTORY)  # type: ignore[arg-type]
     cluster.away = True
-    events = audit.after(0.0, 0.0, stop, lambda: None, lambda: 1)
+    events = list(audit.after(0.0, 0.0, stop, lambda: None, lambda: 1))
     [watcher] = [event for event in events if isinstance(event, WatcherState)]
     assert not watcher.seeing
     assert not left(events)
