@@ -88,7 +88,9 @@ class Audit:
         }
         later = after = self._until_gone(wait_s, stop, renew)
         if (left := self._ours(after)) and later_s > 0 and not stop.asked:
-            kinds = ", ".join(f"{count} x {kind}" for kind, count in sorted(Counter(thing.kind for thing in left).items()))
+            kinds = ", ".join(
+                f"{count} x {kind}" for kind, count in sorted(Counter(thing.kind for thing in left).items())
+            )
             text = f"still there, waited for up to {later_s:g} s more: {kinds}"
             yield Note(at_ns=now(), level="info", text=text)
             later = self._until_gone(later_s, stop, renew)

@@ -14,6 +14,7 @@ from harness.history.events import (
     DependencySeen,
     Event,
     FirstFrame,
+    LoadState,
     NodeSeen,
     Outcome,
     PodSeen,
@@ -38,6 +39,7 @@ BASELINE_NS = 30 * SECOND_NS
 BACK_SHARE = 0.9
 STEADY_NS = 2 * SECOND_NS
 """A level must hold for this long to be back."""
+NOBODY_SAID = 1 << 30
 STALL = 3
 CLEAN = (Outcome.UNAVAILABLE_503, Outcome.NO_RECORDING_404, Outcome.NOT_FOUND_404, Outcome.VALIDATION_422)
 
@@ -61,6 +63,10 @@ class _Levels:
 
     def __init__(self, record: RunRecord, world: World) -> None:
         self.open = world.windows.certain
+        self.wanted = Steps.of(
+            ((state.at_ns, state.wanted) for state in record.of(LoadState) if state.wanted), NOBODY_SAID
+        )
+        """Open windows the load asks for; it may ask for fewer after a fault than before."""
         self.begins_ns = int(record.creates["sent_ns"].min()) if len(record.creates) else record.end_ns
         """When the load began: before that nothing was as usual."""
         opened = {event.window: event.at_ns for event in record.of(WindowAccepted)}
@@ -100,8 +106,8 @@ def _recovery(
             "the share of accepted creates over 5 s",
             due=felt and undone,
         ),
-        _level("windows back", levels.open, usual_ns, injected_ns, undone_ns, until_ns, rising=True),
-        _level("backlog gone", levels.backlog, usual_ns, injected_ns, undone_ns, until_ns, rising=False),
+        _level("windows back", levels.open, usual_ns, injected_ns, undone_ns, until_ns, wanted=levels.wanted),
+        _level("backlog gone", levels.backlog, usual_ns, injected_ns, undone_ns, until_ns),
     )
     end_ns = fault.to_ns if fault.to_ns is not None else until_ns
     streams = _streams(record, injected_ns, end_ns)
@@ -181,18 +187,20 @@ def _level(
     undone_ns: int | None,
     until_ns: int,
     *,
-    rising: bool,
+    wanted: Steps | None = None,
 ) -> Instant:
-    """Return when a number was back at what it was before the fault: at nine tenths from below, or as low as it used to peak."""
-    seen_in = "open windows, certainly" if rising else "unanswered creates and windows not ready"
+    """Return when a number was back at what it was before the fault: as low as it used to peak, or at nine tenths of it or of what is wanted."""
+    seen_in = "open windows, certainly" if wanted else "unanswered creates and windows not ready"
     before: Ints = np.arange(usual_ns, injected_ns, SLICE_NS, dtype=np.int64)
     if undone_ns is None or not len(before) or undone_ns >= until_ns:
         return _instant(name, None, SLICE_NS, seen_in, due=False)
     usual = steps.at(before)
     during: Ints = np.arange(injected_ns, until_ns, SLICE_NS, dtype=np.int64)
-    wanted = BACK_SHARE * float(np.median(usual)) if rising else float(np.quantile(usual, 0.95))
     values = steps.at(during)
-    well = values >= wanted if rising else values <= wanted
+    if wanted is None:
+        well = values <= float(np.quantile(usual, 0.95))
+    else:
+        well = values >= BACK_SHARE * np.minimum(np.median(usual), wanted.at(during))
     if well.all():
         return _instant(name, None, SLICE_NS, f"{seen_in}: never away", due=False)
     after = np.flatnonzero((during >= undone_ns) & _steady(well))

@@ -22,7 +22,7 @@ from harness.judge.findings import BlameGroup, Disagreement, Findings, Leftover,
 from harness.report import sentences, words
 from harness.report.admission import bars
 from harness.report.bins import Bin, bin_size_s, bins_of
-from harness.report.recovery import marks, when
+from harness.report.recovery import held, marks, when
 from harness.report.sentences import Occurrence
 from harness.report.strips import strips_of
 from harness.report.timeline import draw
@@ -150,6 +150,7 @@ def render_page(findings: Findings, run: RunInfo, folder: str) -> str:
             leftovers=leftovers(findings),
             proof_bars=bars,
             recovery_marks=marks,
+            recovery_held=held,
             when=when,
         )
     )

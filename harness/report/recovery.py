@@ -17,12 +17,23 @@ class Mark:
 
 def marks(recovery: RecoveryFinding) -> tuple[Mark, ...]:
     """Return the instants that came, on a line from the injection to the last of them."""
-    came = [(one, one.at_ns - recovery.injected_ns) for one in recovery.instants if one.at_ns is not None]
-    span = max([since for _, since in came] or [1]) or 1
+    came = _came(recovery)
+    span = max(since for _, since in came) if came else 1
     return tuple(
-        Mark(one.name, round(100 * max(0, since) / span, 2), since / SECOND_NS)
-        for one, since in sorted(came, key=lambda pair: pair[1])
+        Mark(name, round(100 * max(0, since) / (span or 1), 2), since / SECOND_NS) for name, since in came
     )
+
+
+def held(recovery: RecoveryFinding) -> float:
+    """Return how much of that line the fault was in, in per cent; all of it if it was never undone."""
+    return next((mark.left for mark in marks(recovery) if mark.name == "undone"), 100.0)
+
+
+def _came(recovery: RecoveryFinding) -> list[tuple[str, int]]:
+    came = [
+        (one.name, one.at_ns - recovery.injected_ns) for one in recovery.instants if one.at_ns is not None
+    ]
+    return sorted(came, key=lambda pair: pair[1])
 
 
 def when(one: Instant, recovery: RecoveryFinding) -> str:

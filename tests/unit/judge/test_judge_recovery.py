@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from run_story import Story, ns
 
-from harness.history.events import ClusterEventSeen, Outcome, Phase
+from harness.history.events import ClusterEventSeen, LoadState, Outcome, Phase
 from harness.judge.findings import Instant, RecoveryFinding
 
 
@@ -58,6 +58,26 @@ def test_what_never_came_back_is_said_to_be_missing_and_is_not_zero() -> None:
     found = taken_apart(outage(back=False))
     assert set(found.never) >= {"first success", "success back", "windows back"}
     assert all(instants(found)[name] is None for name in found.never)
+
+
+@pytest.mark.parametrize(("wanted", "came"), [(6, False), (2, True)])
+def test_windows_are_back_when_there_are_as_many_as_the_load_still_wants(wanted: int, came: bool) -> None:
+    story = outage(back=False)
+    for second in range(52, 90, 3):  # a third as many as before
+        story.window(second, second + 6, gone_s=second + 8)
+    for second in range(95):
+        state = LoadState(
+            at_ns=story.at(second),
+            streams_open=0,
+            opening=0,
+            creates=0,
+            unknown=0,
+            lag_ns=0,
+            cpu=0.1,
+            wanted=6 if second < 40 else wanted,
+        )
+        story.say(state, "engine")
+    assert (instants(taken_apart(story))["windows back"] is not None) == came
 
 
 def test_our_own_word_about_the_fault_is_no_detection() -> None:
