@@ -1,13 +1,16 @@
 """The campaign file as a frozen value (`schema: 1`); docs/campaigns.md explains every key to people."""
 
 import itertools
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from harness.campaign.conditions import StopCondition
 from harness.documents import Document, Seconds
 from harness.history.events import Phase
+
+Bound = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+"""A bound can be moved, not taken away."""
 
 
 class Span(Document):
@@ -149,7 +152,7 @@ class Campaign(Document):
     gates: tuple[Gate, ...] = ()
     stop_when: tuple[StopCondition, ...] = ()
     leaks: Leaks = Leaks()
-    validity: dict[str, float] = Field(default_factory=dict)
+    validity: dict[str, Bound] = Field(default_factory=dict)
     """Bounds outside of which the run is unjudged, by the check's name (docs/validity.md); looser ones are said in the report."""
 
     @field_validator("stop_when")

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
+from google.protobuf.message import DecodeError
 
 from harness.engine.record import Recorder
 from harness.focus.stream import StreamChannel, StreamEnd, next_message
@@ -23,6 +24,7 @@ METHODS = "pandadatastream.DataStreamService"
 DAY_S = 86_400.0
 SECOND_FRAMES = round(1 / PERIOD_S)
 STARTS_WITHIN_S = 20.0
+ENDS_WITHIN_S = 2.0
 
 
 async def _frames(_request: bytes, _context: Any) -> AsyncIterator[bytes]:
@@ -59,7 +61,8 @@ class Canary:
         self._record = record
 
     async def watch(self) -> None:
-        """Read until cancelled; a canary that cannot be had, or dies, is said in the record and costs nothing else."""
+        """Read until cancelled; a canary that cannot be had, or dies, is missed in the record and costs nothing else."""
+        self._record.event(CanarySeen(at_ns=self._record.now(), frames=0, lost=0, lag_ns=0))
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
@@ -76,13 +79,13 @@ class Canary:
             channel = StreamChannel(f"127.0.0.1:{int(port)}")
             await asyncio.wait_for(channel.ready(), STARTS_WITHIN_S)
             await self._read(channel)
-        except (StreamEnd, TimeoutError, ValueError) as error:
+        except (StreamEnd, TimeoutError, ValueError, DecodeError) as error:
             self._record.note("warning", f"the canary stream ended: {error or type(error).__name__}")
         finally:
             if channel is not None:
                 await channel.close()
             process.stdin.close()
-            await process.wait()
+            await _ended(process)
 
     async def _read(self, channel: StreamChannel) -> None:
         call = channel.open(0, DAY_S)
@@ -100,6 +103,15 @@ class Canary:
                 seen = CanarySeen(at_ns=at_ns, frames=frames, lost=lost, lag_ns=lag_ns, pacing_ns=pacing_ns)
                 self._record.event(seen)
                 frames = lost = lag_ns = pacing_ns = 0
+
+
+async def _ended(process: asyncio.subprocess.Process) -> None:
+    """Wait for the process; one that stands still is killed, so that it does not keep its engine from ending."""
+    try:
+        await asyncio.wait_for(process.wait(), ENDS_WITHIN_S)
+    except TimeoutError:
+        process.kill()
+        await process.wait()
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ Called by judge. A run outside its bounds is unjudged, whatever its gates say. H
 fault of ours changed is no surprise.
 """
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -11,25 +12,30 @@ import numpy as np
 
 from harness.history.events import (
     CanarySeen,
-    FaultChanged,
-    FaultStep,
     LoadState,
     NodeSeen,
     PodSeen,
     ProcessEnded,
     RunEnded,
+    WindowAccepted,
 )
 from harness.judge.findings import FaultFinding, Gap, Status, ValidityCheck, ValidityFinding
 from harness.judge.record import SECOND_NS, RunRecord, Spans, joined, within
 from harness.judge.sightings import DOWN
 from harness.judge.steps import Ints, ints
-from harness.judge.world import BEHIND_THE_API, World
+from harness.judge.world import BEHIND_THE_API, NEEDED, World
 from harness.measures.catalogue import LEFTOVER_WATCH, died
 
 MEAN_OVER = 10
 """Seconds over which processor time is averaged."""
 GRACE_NS = 30 * SECOND_NS
 """What a fault of ours changed may take this long to be as it was."""
+BEAT_NS = SECOND_NS
+"""How often load and canary say how they are; to be blind for less is no blindness worth a share."""
+WORD = re.compile(r"[\w.-]+")
+"""A name in the words that say what a fault is on."""
+THROUGH_SERVER = frozenset({"fibre"})
+"""Watchers that ask through Focus Server: while a fault has it down they cannot see, and that is no fault of theirs."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +103,30 @@ def _canary_lost(look: _Look) -> tuple[float | None, str]:
     return float(sum(one.lost for one in seen)), "frames of the canary stream that never came"
 
 
+def _load_silent(look: _Look) -> tuple[float | None, str]:
+    """Measure the longest time without a word: a loop that stands still says nothing, and so its lateness comes late and once."""
+    said_ns = ints(state.at_ns for state in look.record.of(LoadState))
+    if not len(said_ns) and look.record.run.planned_s <= 0:
+        return None, "no load was played"
+    return _silence_s(said_ns, look.counted), "without a word from the load"
+
+
+def _canary_silent(look: _Look) -> tuple[float | None, str]:
+    """Measure the longest time without a canary; its engine says once that it begins, so one that never sang is missed too."""
+    seen = look.record.of(CanarySeen)
+    if not seen:
+        return None, "the engine had no canary"
+    return _silence_s(ints(one.at_ns for one in seen), look.counted), "without the canary stream"
+
+
+def _silence_s(said_ns: Ints, counted: Spans) -> float:
+    """Return the longest time in seconds within one of the stretches in which nothing was said."""
+    edges = [
+        np.concatenate([[start], said_ns[(said_ns > start) & (said_ns < to)], [to]]) for start, to in counted
+    ]
+    return max((float(np.diff(np.sort(one)).max()) for one in edges), default=0.0) / SECOND_NS
+
+
 def _clock(look: _Look) -> tuple[float | None, str]:
     ended = look.record.of(RunEnded)
     if not ended:
@@ -113,21 +143,45 @@ def _lost(look: _Look) -> tuple[float | None, str]:
 def _blind(look: _Look) -> tuple[float | None, str]:
     """Measure the watcher that was blind longest, of those that ever saw; an API server that is down blinds nobody of ours."""
     length_ns = sum(to - start for start, to in look.counted)
+    if not length_ns:
+        return None, "the run has no phase that counts"
+    worst = max(_blind_ns(look, look.counted).items(), key=lambda item: item[1], default=("no watcher", 0))
+    return worst[1] / length_ns, f"of the time {worst[0]} could not see"
+
+
+def _fault_blind(look: _Look) -> tuple[float | None, str]:
+    """Measure the largest share of the time a fault was in that one of the watchers judging needs could not see."""
+    shares = [(0.0, "no watcher", "a fault")]
+    held = [(fault.experiment, fault.injected_ns, fault.undone_ns or fault.to_ns) for fault in look.faults]
+    windows = [
+        (name, start, to) for name, start, to in held if start is not None and to is not None and to > start
+    ]
+    for experiment, from_ns, to_ns in windows:
+        for watcher, blind_ns in _blind_ns(look, ((from_ns, to_ns),)).items():
+            if watcher in NEEDED and watcher not in THROUGH_SERVER and blind_ns > BEAT_NS:
+                shares.append((blind_ns / (to_ns - from_ns), watcher, experiment))
+    if not windows:
+        return None, "no fault was in"
+    share, watcher, experiment = max(shares)
+    return share, f"of {experiment} that {watcher} could not see"
+
+
+def _blind_ns(look: _Look, spans: Spans) -> dict[str, int]:
+    """Return for how long within stretches each watcher that ever saw could not, by itself."""
     silent = look.world.dependencies["kubernetes_api"].steps.equal(DOWN)
     spent: dict[str, int] = {}
     for gap in look.gaps:
         steps = look.world.said_blind.get(gap.watcher)
         if gap.watcher == LEFTOVER_WATCH or steps is None or not (steps.values == 0).any():
             continue
-        edges = [edge for start, to in look.counted for edge in (max(start, gap.from_ns), min(to, gap.to_ns))]
-        pairs = [(start, to) for start, to in zip(edges[::2], edges[1::2], strict=True) if to > start]
-        for start, to in pairs:
-            away = _overlap(silent.at_ns, silent.values, start, to) if gap.watcher in BEHIND_THE_API else 0
-            spent[gap.watcher] = spent.get(gap.watcher, 0) + to - start - away
-    if not length_ns:
-        return None, "the run has no phase that counts"
-    worst = max(spent.items(), key=lambda item: item[1], default=("no watcher", 0))
-    return worst[1] / length_ns, f"of the time {worst[0]} could not see"
+        cut = ((max(start, gap.from_ns), min(to, gap.to_ns)) for start, to in spans)
+        for start, to in cut:
+            if to > start:
+                away = (
+                    _overlap(silent.at_ns, silent.values, start, to) if gap.watcher in BEHIND_THE_API else 0
+                )
+                spent[gap.watcher] = spent.get(gap.watcher, 0) + to - start - away
+    return spent
 
 
 def _overlap(at_ns: Ints, values: Ints, from_ns: int, to_ns: int) -> int:
@@ -155,17 +209,8 @@ def _images(look: _Look) -> tuple[float | None, str]:
 
 
 def _nodes(look: _Look) -> tuple[float | None, str]:
-    """Count nodes that came, went, or changed their shares while no fault of ours was in."""
-    ours = joined(
-        (change.at_ns, change.at_ns + GRACE_NS)
-        for change in look.record.of(FaultChanged)
-        if change.step in (FaultStep.OPENED, FaultStep.INJECTED, FaultStep.UNDONE, FaultStep.VERIFIED)
-    )
-    held = joined(
-        (fault.opened_ns, (fault.verified_ns or look.record.end_ns) + GRACE_NS)
-        for fault in look.faults
-        if fault.opened_ns is not None
-    )
+    """Count nodes that came, went, or changed their shares while no fault of ours was in that names them."""
+    excused = [(set(WORD.findall(fault.target)), _in_ns(look, fault)) for fault in look.faults]
     known: dict[str, NodeSeen] = {}
     changed: set[str] = set()
     settled = False
@@ -175,23 +220,32 @@ def _nodes(look: _Look) -> tuple[float | None, str]:
         other = (
             before is None or before.exists != node.exists or before.gpu_allocatable != node.gpu_allocatable
         )
-        excused = bool(within(ints([node.at_ns]), joined([*ours, *held]))[0])
-        if other and not excused and (before is not None or settled):
+        ours = any(node.node in names and start <= node.at_ns < to for names, (start, to) in excused)
+        if other and not ours and (before is not None or settled):
             changed.add(node.node)
         known[node.node] = node
     if not known:
         return None, "no node was seen"
-    return float(
-        len(changed)
-    ), f"nodes that changed under way{': ' + ', '.join(sorted(changed)) if changed else ''}"
+    names = f": {', '.join(sorted(changed))}" if changed else ""
+    return float(len(changed)), f"nodes that changed under way{names}"
+
+
+def _in_ns(look: _Look, fault: FaultFinding) -> tuple[int, int]:
+    """Return from when to when a fault may show on what it names; nothing for one that was never opened."""
+    if fault.opened_ns is None:
+        return 0, 0
+    return fault.opened_ns, (fault.verified_ns or look.record.end_ns) + GRACE_NS
 
 
 def _silent(look: _Look) -> tuple[float | None, str]:
-    """Measure the longest time without any frame although windows were wanted, no fault was in, and frames had come before."""
+    """Measure the longest time without any frame although windows were wanted, no fault was in, and one had come or was due."""
     frames = np.sort(look.record.frames["at_ns"].astype(np.int64))
     states = look.record.of(LoadState)
-    if not len(frames) or not any(state.wanted for state in states):
-        return None, "nothing streamed, or nothing was wanted"
+    accepted_ns = ints(window.at_ns for window in look.record.of(WindowAccepted))
+    # A window that never streams was accepted all the same: without any frame the first of those is where it began.
+    began = frames if len(frames) else np.sort(accepted_ns)[:1]
+    if not len(began) or not any(state.wanted for state in states):
+        return None, "no window was accepted, or nothing was wanted"
     in_faults = joined(
         (fault.from_ns, fault.to_ns)
         for fault in look.faults
@@ -200,10 +254,10 @@ def _silent(look: _Look) -> tuple[float | None, str]:
     longest = 0
     for start, to in look.counted:
         wanted_ns = [state.at_ns for state in states if state.wanted and start <= state.at_ns < to]
-        wanted = [at for at in wanted_ns if at > frames[0] and not within(ints([at]), in_faults)[0]]
+        wanted = [at for at in wanted_ns if at > began[0] and not within(ints([at]), in_faults)[0]]
         last = ints(wanted)
         if len(last):
-            before = frames[np.maximum(np.searchsorted(frames, last, side="right") - 1, 0)]
+            before = began[np.searchsorted(began, last, side="right") - 1]
             longest = max(longest, int((last - before).max()))
     return longest / SECOND_NS, "without any frame while windows were wanted and no fault was in"
 
@@ -219,11 +273,16 @@ CHECKS: tuple[Check, ...] = (
         "a loop that loses frames of its own machine loses others too",
         _canary_lost,
     ),
+    Check(
+        "load_silent", 5, "s", "who stood still asked for nothing and read nothing meanwhile", _load_silent
+    ),
+    Check("canary_silent", 5, "s", "how late frames are read is not known without it", _canary_silent),
     Check("clock_step", 0.5, "s", "records of other tools could not be put beside this one", _clock),
     Check("processes_died", 0, "processes", "what a dead process had to say is missing", _lost),
     Check(
         "blind_share", 0.25, "share", "who looked away a quarter of the time has missed what mattered", _blind
     ),
+    Check("fault_blind", 0.5, "share", "who missed half of a fault has not seen what it did", _fault_blind),
     Check("faults_not_held", 0, "faults", "a fault that was not in proves nothing", _not_held),
     Check("images_changed", 0, "roles", "two versions were tested, and neither", _images),
     Check("nodes_changed", 0, "nodes", "the cluster at the end is not the one at the start", _nodes),
@@ -245,7 +304,7 @@ def validity(
 
 def _checked(check: Check, look: _Look, bound: float) -> ValidityCheck:
     value, what = check.measure(look)
-    outside = value is not None and value > bound
+    outside = value is not None and not value <= bound
     shown = "nothing to check" if value is None else f"{value:.3g} {check.unit}"
     sentence = (
         f"{check.name.replace('_', ' ')}: {shown}, {what}; at most {bound:g} {check.unit}: {check.reason}"

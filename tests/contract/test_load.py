@@ -240,12 +240,18 @@ def test_when_the_load_is_killed_the_engine_closes_its_windows_and_ends(fake: An
     assert server.count()["left"] == 0
 
 
-def test_when_the_engine_dies_the_load_says_so_and_fails(fake: Any, tmp_path: Path) -> None:
+def test_when_the_engine_dies_its_canary_ends_and_the_load_says_so_and_fails(
+    fake: Any, tmp_path: Path
+) -> None:
     server = fake()
     file = plan_file(tmp_path, server.url)
     with child([sys.executable, "-m", "harness.load", "--plan", str(file)]) as load:
         _eventually(lambda: _open(tmp_path / "history", 3))
-        engines(load.pid)[0].kill()
+        (engine,) = engines(load.pid)
+        canaries = [one for one in engine.children() if "harness.engine.canary" in one.cmdline()]
+        assert len(canaries) == 1
+        engine.kill()
+        assert not psutil.wait_procs(canaries, timeout=10)[1]
         out, _ = load.communicate(timeout=20)
         assert load.returncode == 70, out
     notes = [event.text for event in of(read_history(tmp_path / "history"), Note) if event.level == "error"]

@@ -199,6 +199,7 @@ class Story:
         undone: float | None,
         verified: float | None = None,
         entry: str = "",
+        target: str = "",
     ) -> None:
         steps = [
             (None if injected is None else injected - 0.2, FaultStep.OPENED),
@@ -208,10 +209,17 @@ class Story:
         ]
         for at_s, step in steps:
             if at_s is not None:
-                self.fault_step(experiment, at_s, step, entry=entry)
+                self.fault_step(experiment, at_s, step, entry=entry, target=target)
 
     def fault_step(
-        self, experiment: str, at_s: float, step: FaultStep, *, entry: str = "", detail: str = ""
+        self,
+        experiment: str,
+        at_s: float,
+        step: FaultStep,
+        *,
+        entry: str = "",
+        detail: str = "",
+        target: str = "",
     ) -> None:
         changed = FaultChanged(
             at_ns=self.at(at_s),
@@ -220,6 +228,7 @@ class Story:
             experiment=experiment,
             step=step,
             detail=detail,
+            target=target,
         )
         self.say(changed, "chaos")
 

@@ -4,8 +4,10 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
 from run_story import Story, ns
 
+from harness.campaign.model import Bound
 from harness.errors import Exit
 from harness.history.events import (
     CanarySeen,
@@ -25,13 +27,23 @@ from harness.judge.validity import CHECKS, NAMES
 from harness.measures.catalogue import BY_NAME
 
 
-def run(length_s: int = 60, *, lag_s: float = 0.01, cpu: float = 0.2, canary_s: float = 0.01) -> Story:
-    """A run in which all is well, unless its arguments say otherwise."""
+def run(
+    length_s: int = 60,
+    *,
+    lag_s: float = 0.01,
+    cpu: float = 0.2,
+    canary_s: float = 0.01,
+    still_s: tuple[int, int] = (0, 0),
+) -> Story:
+    """A run in which all is well, unless its arguments say otherwise; it says nothing of its load during `still_s`."""
     story = Story(max_windows=10).begin()
     story.phase(1, Phase.BASELINE)
     story.node(0.1)
     story.pod(0.1, role="focus_server", image="focus:1")
     for second in range(1, length_s):
+        story.frames.append((story.at(second), 1, 100, 0))
+        if still_s[0] <= second < still_s[1]:
+            continue
         state = LoadState(
             at_ns=story.at(second),
             streams_open=1,
@@ -44,7 +56,6 @@ def run(length_s: int = 60, *, lag_s: float = 0.01, cpu: float = 0.2, canary_s: 
         )
         story.say(state, "engine")
         story.say(CanarySeen(at_ns=story.at(second), frames=10, lost=0, lag_ns=ns(canary_s)), "engine")
-        story.frames.append((story.at(second), 1, 100, 0))
     story.window(1, length_s - 2, gone_s=length_s - 1)
     return story
 
@@ -125,10 +136,10 @@ def test_another_image_or_another_node_under_way_is_noticed_unless_a_fault_of_ou
     story.pod(30, role="focus_server", name="focus-2", image="focus:2")
     assert broken(story) == ["images_changed"]
 
-    def node_goes(*, ours: bool) -> list[str]:
+    def node_goes(fault: str = "", target: str = "") -> list[str]:
         story = run()
-        if ours:
-            story.fault("worker-crash", injected=28, undone=35, verified=36)
+        if fault:
+            story.fault(fault, injected=28, undone=35, verified=36, target=target)
         gone = NodeSeen(
             at_ns=story.at(30),
             node="w",
@@ -141,14 +152,69 @@ def test_another_image_or_another_node_under_way_is_noticed_unless_a_fault_of_ou
         story.say(gone, "observe")
         return broken(story)
 
-    assert node_goes(ours=False) == ["nodes_changed"]
-    assert node_goes(ours=True) == []
+    assert node_goes() == ["nodes_changed"]
+    assert node_goes("worker-crash", "w, w-2 (100ms each way)") == []
+    assert node_goes("worker-crash", "w-2") == ["nodes_changed"], "it names another node"
+    assert node_goes("kill-mongo", "mongodb-0") == ["nodes_changed"], (
+        "what has nothing to do with nodes excuses none"
+    )
 
 
 def test_a_load_that_stopped_streaming_holds_nothing_open_whatever_it_counts() -> None:
     story = run(120)
     story.frames = [frame for frame in story.frames if frame[0] < story.at(60)]
     assert broken(story, 120) == ["silent"]
+
+
+def test_a_load_that_stood_still_is_missed_although_its_one_late_second_is_rare() -> None:
+    story = run(600, still_s=(200, 230))
+    before = next(event for _, event in story.events if isinstance(event, LoadState))
+    late = msgspec.structs.replace(before, at_ns=story.at(230), lag_ns=ns(30))
+    story.events = [*story.events, ("engine", late)]
+    assert broken(story, 600) == ["load_silent", "canary_silent"]
+
+
+def test_a_load_that_says_nothing_is_not_taken_for_one_that_was_never_late() -> None:
+    story = run(lag_s=2.0, still_s=(0, 60))
+    story.end(60)
+    info = msgspec.structs.replace(story.run(), planned_s=60.0)
+    found = judge(info, story.history()).validity
+    assert found is not None
+    assert "load_silent" in [check.name for check in found.checks if check.status is not Status.PASSED]
+
+
+@pytest.mark.parametrize("from_s", [0, 10])
+def test_a_canary_that_died_or_never_sang_is_missed(from_s: int) -> None:
+    story = run()
+    story.events = [
+        (writer, event)
+        for writer, event in story.events
+        if not isinstance(event, CanarySeen) or event.at_ns < story.at(from_s)
+    ]
+    story.say(CanarySeen(at_ns=0, frames=0, lost=0, lag_ns=0), "engine")
+    assert broken(story) == ["canary_silent"]
+
+
+def test_half_a_fault_that_nobody_saw_is_a_breach_however_long_the_run() -> None:
+    for blind_s, expected in ((12, ["fault_blind"]), (8, [])):
+        story = run(600)
+        story.fault("cordon", injected=200, undone=220, verified=221)
+        story.say(WatcherState(at_ns=story.at(200), watcher="pods", seeing=False), "observe")
+        story.say(WatcherState(at_ns=story.at(200 + blind_s), watcher="pods", seeing=True), "observe")
+        assert broken(story, 600) == expected
+
+
+def test_windows_that_were_accepted_and_never_streamed_prove_nothing() -> None:
+    story = run()
+    story.frames = []
+    assert broken(story) == ["silent"]
+
+
+@pytest.mark.parametrize("bound", [float("nan"), float("inf"), -1.0])
+def test_a_bound_can_be_moved_but_not_taken_away(bound: float) -> None:
+    with pytest.raises(ValidationError):
+        TypeAdapter(Bound).validate_python(bound)
+    assert TypeAdapter(Bound).validate_python(7.0) == 7.0
 
 
 def test_an_invalid_run_is_unjudged_and_says_why_first_even_when_every_gate_passes() -> None:
@@ -169,6 +235,15 @@ def test_a_campaign_may_set_other_bounds_and_the_finding_says_so() -> None:
     assert found.valid
     [lag] = [check for check in found.checks if check.name == "generator_lag"]
     assert (lag.bound, lag.default) == (1.0, 0.5)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(1, 50), st.integers(0, 50), st.floats(0, 3))
+def test_seeing_less_never_makes_a_run_valid(from_s: int, length_s: int, lag_s: float) -> None:
+    """A load that is late all the time cannot hide it by keeping silent for a while, nor by keeping silent always."""
+    before = broken(run(lag_s=lag_s))
+    after = broken(run(lag_s=lag_s, still_s=(from_s, from_s + length_s)))
+    assert not before or after
 
 
 @settings(max_examples=20, deadline=None)

@@ -2,8 +2,10 @@
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -36,7 +38,7 @@ def seen(folder: Path, *, blocked_s: float = 0.0) -> list[CanarySeen]:
     class Listening(Recorder):
         def event(self, event: Event) -> None:
             super().event(event)
-            if isinstance(event, CanarySeen):
+            if isinstance(event, CanarySeen) and event.frames:
                 told.append(event)
 
     async def run() -> None:
@@ -55,7 +57,9 @@ def seen(folder: Path, *, blocked_s: float = 0.0) -> list[CanarySeen]:
     blocked: list[float] = []
     asyncio.run(run())
     assert [one.at_ns for one in told] == [
-        record.event.at_ns for record in read_history(folder).events if isinstance(record.event, CanarySeen)
+        record.event.at_ns
+        for record in read_history(folder).events
+        if isinstance(record.event, CanarySeen) and record.event.frames
     ]
     return told
 
@@ -78,3 +82,29 @@ def test_the_canary_ends_with_whoever_started_it() -> None:
     os.close(write)  # as when an engine is killed: nobody holds the other end
     assert process.wait(10) == 0
     process.stdout.close()
+
+
+def test_a_canary_that_stands_still_does_not_keep_its_engine_from_ending(tmp_path: Path) -> None:
+    async def run() -> float:
+        record = Recorder(begin(tmp_path), lambda error: pytest.fail(str(error)))
+        task = asyncio.create_task(Canary(record).watch())
+        async with asyncio.timeout(40):
+            while not (pids := children()):
+                await asyncio.sleep(0.05)
+        os.kill(pids[0], signal.SIGSTOP)
+        asked = time.monotonic()
+        task.cancel()
+        await asyncio.wait([task], timeout=30)
+        record.close(0)
+        assert task.done()
+        assert not children()
+        return time.monotonic() - asked
+
+    def children() -> list[int]:
+        found = Path(f"/proc/self/task/{threading.get_native_id()}/children").read_text(encoding="ascii")
+        return [int(pid) for pid in found.split() if b"harness.engine.canary" in command(pid)]
+
+    def command(pid: str) -> bytes:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+
+    assert asyncio.run(run()) < 10
