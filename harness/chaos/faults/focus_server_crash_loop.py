@@ -80,12 +80,19 @@ class FocusServerCrashLoop(Alteration[NoArguments]):
     def is_active(self, site: Site, case: Case[NoArguments, Altered]) -> bool:
         """No pod serves, and one has crashed."""
         pods = site.world.objects("pods", selector=site.role(RoleName.FOCUS_SERVER).selector)
-        restarts = [
-            status.get("restartCount", 0) or "terminated" in (status.get("state") or {})
+        crashed = any(
+            _has_crashed(status)
             for pod in pods
             for status in pod.get("status", {}).get("containerStatuses") or ()
-        ]
-        return serving(site, RoleName.FOCUS_SERVER) == 0 and any(restarts)
+        )
+        return serving(site, RoleName.FOCUS_SERVER) == 0 and crashed
+
+
+def _has_crashed(status: dict[str, Any]) -> bool:
+    """Return whether a container has ended; before its first restart only its state says so, while it waits only the reason."""
+    state = status.get("state") or {}
+    waits = (state.get("waiting") or {}).get("reason") == "CrashLoopBackOff"
+    return bool(status.get("restartCount") or "terminated" in state or waits)
 
 
 def _spec(containers: list[Any], strategy: dict[str, Any]) -> dict[str, Any]:

@@ -238,6 +238,21 @@ def test_a_fault_somebody_else_ended_is_not_held(
     assert steps(tmp_path)[-1] == FaultStep.VERIFIED
 
 
+@pytest.mark.parametrize(
+    ("waits_for", "active"), [("CrashLoopBackOff", True), ("ContainerCreating", False)]
+)
+def test_a_container_has_crashed_before_it_is_restarted_for_the_first_time(
+    make_play: MakePlay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, waits_for: str, active: bool
+) -> None:
+    world = small_cluster()
+    play = make_play(tmp_path, world)
+    held = begin(play, world, "focus-server-crash-loop")
+    waiting = {"restartCount": 0, "state": {"waiting": {"reason": waits_for}}}
+    pod = {"metadata": {"name": "focus-server-1"}, "status": {"containerStatuses": [waiting]}}
+    monkeypatch.setattr(world, "objects", lambda *_where, **_how: [pod])
+    assert held.fault.is_active(play.site, held.case) == active
+
+
 def test_shares_that_become_free_while_held_are_taken_too(make_play: MakePlay, tmp_path: Path) -> None:
     world = small_cluster(shares=2)
     limits = {"limits": {GPU_NAME: "1"}}
