@@ -21,7 +21,7 @@ from harness.history.events import (
 from harness.history.samples import ACCEPTED, Rows
 from harness.judge.findings import FaultFinding, Gap
 from harness.judge.record import SECOND_NS, RunRecord, Spans, joined, outcome_counts
-from harness.judge.steps import Ints, ints
+from harness.judge.steps import Bools, Ints, ints
 from harness.measures.catalogue import BROKEN, UNSERVED
 
 BASELINE_NS = 30 * SECOND_NS
@@ -133,7 +133,9 @@ def _finding(entry: _Entry, clients: _Clients, gaps: tuple[Gap, ...]) -> FaultFi
         first_success_after_undo_ns=success_ns,
         recovery_s=_seconds(undone_ns, success_ns) if felt else None,
         baseline_success=baseline,
-        baseline_after_s=_back_to_baseline(clients, baseline, undone_ns, record.end_ns),
+        baseline_after_s=back_to_baseline(
+            clients.done_ns, clients.accepted, clients.counted, baseline, undone_ns, record.end_ns
+        ),
         never_recovered=felt and undone_ns is not None and success_ns is None,
         blind=_blind(gaps, injected_ns, to_ns),
     )
@@ -153,19 +155,20 @@ def _window_end(
     return max([min([*drains, record.end_ns + 1]), *ends])
 
 
-def _back_to_baseline(
-    clients: _Clients, baseline: float | None, undone_ns: int | None, end_ns: int
+def back_to_baseline(
+    done_ns: Ints, accepted: Bools, counted: Bools, baseline: float | None, undone_ns: int | None, end_ns: int
 ) -> float | None:
+    """Return the seconds from an undo until 5 s begin in which the share of accepted creates is back at 90 % of the baseline.
+
+    The three arrays hold one entry per create, in order of `done_ns`; None without a baseline, or if it never comes back.
+    """
     if baseline is None or undone_ns is None:
         return None
     starts = np.arange(undone_ns, max(undone_ns, end_ns - RECOVERED_NS) + 1, SLICE_NS)
-    low = np.searchsorted(clients.done_ns, starts)
-    high = np.searchsorted(clients.done_ns, starts + RECOVERED_NS)
-    accepted = np.concatenate([[0], np.cumsum(clients.accepted)])
-    counted = np.concatenate([[0], np.cumsum(clients.counted)])
-    asked = counted[high] - counted[low]
-    back = (asked > 0) & (accepted[high] - accepted[low] >= RECOVERED_SHARE * baseline * asked)
-    where = np.flatnonzero(back)
+    low, high = np.searchsorted(done_ns, starts), np.searchsorted(done_ns, starts + RECOVERED_NS)
+    good, asked = (np.concatenate([[0], np.cumsum(one)]) for one in (accepted, counted))
+    asked = asked[high] - asked[low]
+    where = np.flatnonzero((asked > 0) & (good[high] - good[low] >= RECOVERED_SHARE * baseline * asked))
     return float(starts[where[0]] - undone_ns) / SECOND_NS if len(where) else None
 
 

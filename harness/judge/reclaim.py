@@ -4,7 +4,7 @@ A slot is held while its window gets ready, while it is used, and until cleanup 
 life is the rate that can go on for ever; nothing faster can.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from harness.history.events import Phase, WindowReady
 from harness.judge.findings import ReclaimFinding
 from harness.judge.record import SECOND_NS, RunRecord
 from harness.judge.steps import Ints, ints
+from harness.judge.windows import Hold
 from harness.judge.world import World
 
 PARTS = ("ready", "hold", "reclaim")
@@ -27,14 +28,14 @@ def reclaim(record: RunRecord, world: World) -> ReclaimFinding:
         for hold in world.windows.holds
         if hold.number and hold.closed_ns is not None and hold.number in ready_ns
     ]
+    seen = given_back(over, world)
     whole = [
         (
             ready_ns[hold.number] - (accepted_ns.get(hold.number) or ready_ns[hold.number]),
             (hold.closed_ns or 0) - ready_ns[hold.number],
             max(0, hold.possible[1] - (hold.closed_ns or 0)),
         )
-        for hold in over
-        if hold.seen_to_end
+        for hold in seen
     ]
     parts = tuple(ints(life[which] for life in whole) for which in range(len(PARTS)))
     limit = record.run.max_windows
@@ -55,6 +56,13 @@ def reclaim(record: RunRecord, world: World) -> ReclaimFinding:
         bound_by=PARTS[int(np.argmax(means))] if means else "",
         measured_per_s=_rate(record, (at for at in accepted_ns.values() if at is not None)),
     )
+
+
+def given_back(holds: Sequence[Hold], world: World) -> list[Hold]:
+    """Return the holds whose end was seen when it came; what a watch only found gone when it could see again is left out."""
+    ends_ns = ints(hold.possible[1] for hold in holds)
+    blind = world.blind_at("services", ends_ns - SECOND_NS, ends_ns)
+    return [hold for hold, missed in zip(holds, blind, strict=True) if hold.seen_to_end and not missed]
 
 
 def _quantile_s(spans_ns: Ints, share: float) -> float | None:

@@ -26,7 +26,7 @@ from harness.history.events import (
 from harness.history.samples import ACCEPTED, Rows
 from harness.judge.findings import FaultFinding, Instant, RecoveryFinding
 from harness.judge.record import SECOND_NS, RunRecord
-from harness.judge.steps import Ints, Steps, ints
+from harness.judge.steps import Bools, Ints, Steps, ints
 from harness.judge.world import ROLES, World
 from harness.measures.catalogue import BROKEN
 
@@ -37,6 +37,8 @@ WATCH_NS, POLL_NS = 100 * MS, SECOND_NS
 """How coarse a watch is, as a rule, and a question that is asked once a second."""
 BASELINE_NS = 30 * SECOND_NS
 BACK_SHARE = 0.9
+USUALLY_LOW = 0.1
+"""A level that goes up and down by itself is back where it usually is at its lowest: above this part of its values."""
 STEADY_NS = 2 * SECOND_NS
 """A level must hold for this long to be back."""
 NOBODY_SAID = 1 << 30
@@ -106,8 +108,10 @@ def _recovery(
             "the share of accepted creates over 5 s",
             due=felt and undone,
         ),
-        _level("windows back", levels.open, usual_ns, injected_ns, undone_ns, until_ns, wanted=levels.wanted),
-        _level("backlog gone", levels.backlog, usual_ns, injected_ns, undone_ns, until_ns),
+        back_at_level(
+            "windows back", levels.open, usual_ns, injected_ns, undone_ns, until_ns, wanted=levels.wanted
+        ),
+        back_at_level("backlog gone", levels.backlog, usual_ns, injected_ns, undone_ns, until_ns),
     )
     end_ns = fault.to_ns if fault.to_ns is not None else until_ns
     streams = _streams(record, injected_ns, end_ns)
@@ -179,7 +183,7 @@ def _notices(event: Event) -> str:
             return ""
 
 
-def _level(
+def back_at_level(
     name: str,
     steps: Steps,
     usual_ns: int,
@@ -200,7 +204,8 @@ def _level(
     if wanted is None:
         well = values <= float(np.quantile(usual, 0.95))
     else:
-        well = values >= BACK_SHARE * np.minimum(np.median(usual), wanted.at(during))
+        low = min(BACK_SHARE * float(np.median(usual)), float(np.quantile(usual, USUALLY_LOW)))
+        well = values >= np.minimum(low, BACK_SHARE * wanted.at(during))
     if well.all():
         return _instant(name, None, SLICE_NS, f"{seen_in}: never away", due=False)
     after = np.flatnonzero((during >= undone_ns) & _steady(well))
@@ -208,14 +213,12 @@ def _level(
     return _instant(name, at_ns, SLICE_NS, seen_in)
 
 
-def _steady(
-    well: "np.ndarray[tuple[int], np.dtype[np.bool_]]",
-) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
+def _steady(well: Bools) -> Bools:
     """Return where a level holds from there on for `STEADY_NS`, or to the end."""
     count = STEADY_NS // SLICE_NS
     bad = np.concatenate([[0], np.cumsum(~well)])
     end = np.minimum(np.arange(len(well)) + count, len(well))
-    steady: np.ndarray[tuple[int], np.dtype[np.bool_]] = bad[end] - bad[: len(well)] == 0
+    steady: Bools = bad[end] - bad[: len(well)] == 0
     return steady
 
 

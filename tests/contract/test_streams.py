@@ -134,8 +134,8 @@ def test_live_rows_are_paced_checkable_and_end_with_the_last_reader(tmp_path: Pa
             assert message.global_minimum == 0
             assert matches("4-2051", stream, message.row_index[0], message.main_data[0])
     facts = read(tmp_path / "truth")
-    assert [fact["kind"] for fact in facts] == ["ready", "stream_over"]
-    assert facts[1]["reason"] == "disconnect"
+    assert [fact["kind"] for fact in facts] == ["ready", "first_frame", "stream_over"]
+    assert facts[2]["reason"] == "disconnect"
 
 
 def test_a_historic_window_bursts_idles_and_is_cancelled(tmp_path: Path) -> None:

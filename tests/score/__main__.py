@@ -29,7 +29,7 @@ from harness.history.run import read_run
 from harness.judge.blame import CAUSES, VERSION, blame
 from harness.judge.record import RunRecord
 from harness.judge.world import World
-from tests.score import tables
+from tests.score import recovery, tables
 from tests.score.figures import UNEXPLAINED, UNKNOWN, Case, Figures, counted, figures
 from tests.score.labels import AFTER_NS, Truth, edges_ns, labels_of, truth_of
 from tests.score.plan import OTHER, PAIR, SINGLE, TRIPLE, Run, plan, rest_of
@@ -77,14 +77,18 @@ def main() -> int:
         runs = [(place.name, place) for place in sorted(folder.iterdir()) if (place / "run.json").exists()]
     cases: list[Case] = []
     unlabelled = 0
+    errors: recovery.Errors = defaultdict(list)
     for name, place in runs:
         try:
             some, without = cases_of(place)
             cases += some
             unlabelled += without
+            for instant, seconds in recovery.errors_of(place).items():
+                errors[instant] += seconds
         except Exception as error:
             trouble[name] = f"cannot be scored: {type(error).__name__}: {error}"
     said = summary(cases, trouble, options.seed, time.monotonic() - began)
+    said |= {"recovery": recovery.told(errors)}
     said |= {"unlabelled": unlabelled, "runs": {name: _drawn(place) for name, place in runs}}
     REPORT.parent.mkdir(exist_ok=True)
     REPORT.write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")

@@ -5,7 +5,15 @@ from typing import Any
 
 def page(said: dict[str, Any]) -> str:
     """Return the whole page."""
-    parts = [_bounds(said), _kinds(said), _causes(said), _combinations(said), _confusion(said), _rest(said)]
+    parts = [
+        _bounds(said),
+        _kinds(said),
+        _causes(said),
+        _combinations(said),
+        _confusion(said),
+        _recovery(said),
+        _rest(said),
+    ]
     return "\n".join(parts) + "\n"
 
 
@@ -106,6 +114,19 @@ def _combinations(said: dict[str, Any], most: int = 25) -> str:
 def _confusion(said: dict[str, Any]) -> str:
     rows = [[true, blamed, str(count)] for true, blamed, count in said["confusion"] if true != blamed]
     return table(["truth (primary)", "blamed", "failures"], sorted(rows, key=lambda row: -int(row[2])))
+
+
+def _recovery(said: dict[str, Any]) -> str:
+    rows = [
+        [
+            name,
+            str(one["compared"]),
+            *(f"{one[key]:.2f} s" for key in ("p50_s", "p95_s", "worst_s")),
+            percent(one["within_100_ms"]),
+        ]
+        for name, one in said.get("recovery", {}).items()
+    ]
+    return table(["recovery", "compared", "error p50", "p95", "worst", "within 100 ms"], rows)
 
 
 def _rest(said: dict[str, Any]) -> str:

@@ -37,7 +37,10 @@ Context: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
 class Window:
     """The state of one window: its rows, its readers, what has been sent and why it ended."""
 
-    def __init__(self, assignment: Assignment, settings: Settings, live_feed: feed.Feed) -> None:
+    def __init__(
+        self, assignment: Assignment, settings: Settings, live_feed: feed.Feed, truth: TruthLog
+    ) -> None:
+        self._truth = truth
         self.assignment = assignment
         self.settings = settings
         self.feed = live_feed
@@ -76,6 +79,12 @@ class Window:
             main_data=[samples.row(row) for row in rows],
         ).SerializeToString()
         return encoded
+
+    def sent(self) -> None:
+        """Count a message that was sent; the first is told."""
+        if not self.frames:
+            self._truth.write("first_frame", job_id=self.assignment.job_id)
+        self.frames += 1
 
     def over(self, now_s: float) -> str | None:
         """Return why the window is over at an instant, None while it lives."""
@@ -130,13 +139,13 @@ async def _live(window: Window, stream: int, cursor: LiveCursor, context: Contex
         await asyncio.sleep(max(0.0, due_s - time.monotonic()))
         if window.feed.fresh() and window.chance.random() >= window.settings.live_gap_share:
             await context.write(window.message(stream, range(row, row + 1)))
-            window.frames += 1
+            window.sent()
 
 
 async def _historic(window: Window, stream: int, cursor: HistoricCursor, context: Context) -> None:
     while (rows := cursor.take()) is not None:
         await context.write(window.message(stream, rows))
-        window.frames += 1
+        window.sent()
     # The data has ended, the call has not: it idles until the server cancels it.
     await asyncio.Event().wait()
 
@@ -174,7 +183,7 @@ async def serve(pod: PodContext) -> int:
     truth = TruthLog(pod.truth_dir, process_name("stream", pod.name))
     settings = pod.settings
     live_feed = await feed.connect(pod, assignment)
-    window = Window(assignment, settings, live_feed)
+    window = Window(assignment, settings, live_feed, truth)
     if window.chance.random() < settings.never_ready_share or await _told_within(
         told, ready_delay_s(settings, window.chance)
     ):

@@ -238,9 +238,7 @@ def test_a_fault_somebody_else_ended_is_not_held(
     assert steps(tmp_path)[-1] == FaultStep.VERIFIED
 
 
-@pytest.mark.parametrize(
-    ("waits_for", "active"), [("CrashLoopBackOff", True), ("ContainerCreating", False)]
-)
+@pytest.mark.parametrize(("waits_for", "active"), [("CrashLoopBackOff", True), ("ContainerCreating", False)])
 def test_a_container_has_crashed_before_it_is_restarted_for_the_first_time(
     make_play: MakePlay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, waits_for: str, active: bool
 ) -> None:
