@@ -6,13 +6,20 @@ wrong while it suffered: the faults that were in, as their documentation says wh
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from harness.history.events import FaultChanged, FaultStep, Outcome
+from harness.history.events import (
+    FaultChanged,
+    FaultStep,
+    Outcome,
+    PodSeen,
+    WindowAccepted,
+    WindowClosed,
+)
 from harness.judge.blame import Failures
 from harness.judge.record import RunRecord
 from harness.sandbox.truth import read
@@ -21,6 +28,8 @@ S = 1_000_000_000
 AFTER_NS = 12 * S
 """A window may suffer from a fault for this long after it was undone."""
 BEFORE_NS = S // 2
+SLOW_NS = 3 * S
+"""A pod that has run for this long without opening its port keeps its client waiting, whatever else happens."""
 HOLD_ENDS_NS = 6 * S
 """A fault's undo is recorded when the workload is ready again: it holds for certain until this long before."""
 
@@ -76,6 +85,8 @@ class Truth:
     tricks: tuple[tuple[int, int, str], ...]
     faults: tuple[tuple[str, int, int], ...]
     """Experiment, from the attempt to inject it until it was verified undone."""
+    slow: dict[int, int] = field(default_factory=dict)
+    """Windows whose pod was not made when their client gave up, or ran and had not opened its port; and since when that was so."""
 
     def faults_at(self, from_ns: int, to_ns: int, after_ns: int = 0) -> tuple[str, ...]:
         """Return the experiments whose faults were in at some instant between two, or were until shortly before."""
@@ -103,7 +114,32 @@ def truth_of(folder: Path, record: RunRecord) -> Truth:
                 label = Label(before.primary, before.held | label.held)
             by_request[number] = label
     _add_faults(by_request, record)
-    return Truth(by_request, tuple(_tricks(folder, start_ns)), tuple(_faults(record)))
+    opened = {fact["job_id"]: fact["at_ns"] - start_ns for fact in facts if fact["kind"] == "ready"}
+    return Truth(by_request, tuple(_tricks(folder, start_ns)), tuple(_faults(record)), _slow(record, opened))
+
+
+def _slow(record: RunRecord, opened_ns: dict[str, int]) -> dict[int, int]:
+    """Return the windows whose client gave up before their Job had made a pod, or although it ran: a busy machine takes its time."""
+    jobs = {event.window: event.job_id for event in record.of(WindowAccepted)}
+    given_up = {
+        jobs[event.window]: event
+        for event in record.of(WindowClosed)
+        if event.outcome is Outcome.PENDING_NO_START and event.window in jobs
+    }
+    accepted_ns = {event.window: event.at_ns for event in record.of(WindowAccepted)}
+    slow: dict[int, int] = {}
+    made: set[str] = set()
+    for pod in record.of(PodSeen):
+        window = given_up.get(pod.job_id)
+        if window is None or pod.role != "stream":
+            continue
+        if pod.job_id not in made and pod.at_ns > window.at_ns:
+            slow[window.window] = accepted_ns[window.window]
+        elif pod.phase == "Running" and window.window not in slow:
+            if pod.at_ns + SLOW_NS <= window.at_ns < opened_ns.get(pod.job_id, window.at_ns + 1):
+                slow[window.window] = pod.at_ns
+        made.add(pod.job_id)
+    return slow
 
 
 def _add_faults(by_request: dict[int, Label], record: RunRecord) -> None:
@@ -247,6 +283,10 @@ def _truth_about(failures: Failures, index: int, truth: Truth) -> Label | None:
         for fault in truth.faults_at(from_ns if _waited(outcome) else to_ns - BEFORE_NS, to_ns, AFTER_NS)
         for cause in TO_WINDOWS.get(fault, ())
     ]
+    ran_ns = truth.slow.get(int(failures.window[index]))
+    if ran_ns is not None:
+        first = not truth.faults_at(from_ns, ran_ns + SLOW_NS)
+        causes = ["pod_start_failed", *causes] if first else [*causes, "pod_start_failed"]
     held = frozenset([*causes, *tricks])
     if not held:
         return None
