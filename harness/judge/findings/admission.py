@@ -10,6 +10,8 @@ class Proof(Finding, frozen=True, kw_only=True):
     what: str
     from_ns: int
     to_ns: int
+    evidence: tuple[str, ...] = ()
+    """Identities of the records that say so; a refused create is a sample, named by the number of its window."""
 
 
 class AdmissionViolation(Finding, frozen=True, kw_only=True):
