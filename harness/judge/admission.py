@@ -139,7 +139,7 @@ def _widest(hold: Hold) -> tuple[int, int]:
     if hold.job_id and not hold.accepted:
         seen_ns = min((first for first, _ in hold.sure), default=start)
         start = min(start, seen_ns - UNSHOWN_NS - WATCH_LAG_NS)
-    return start, end + WATCH_LAG_NS
+    return start, (end if hold.gone_ns is None else hold.gone_ns) + WATCH_LAG_NS
 
 
 def premature_refusals(

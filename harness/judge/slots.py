@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from harness.history.events import JobSeen, PodSeen, Record, ServiceSeen, WatcherState
 from harness.judge.sightings import identity
-from harness.judge.steps import Steps, ints
+from harness.judge.steps import Steps
 
 WATCH_LAG_NS = 500_000_000
 """How much later than it happened the end of an object may be seen."""
@@ -99,7 +99,7 @@ def surely_held(seen: tuple[int, int], blind: Steps, unsaid_ns: int = 0) -> Inte
     What happened less than `unsaid_ns` before a blind spot may not have been told any more.
     """
     start_ns, end_ns = seen[0], seen[1] - WATCH_LAG_NS
-    index = int(blind.index(ints([end_ns]))[0])
+    index = int(blind.at_ns.searchsorted(end_ns, side="right"))
     if blind.values[index] == 1:
         end_ns = int(blind.at_ns[index - 1]) - unsaid_ns if index else start_ns
     return [(start_ns, end_ns)] if end_ns > start_ns else []

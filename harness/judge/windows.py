@@ -5,8 +5,10 @@ was seen in the cluster. Possibly: from the instant its create was sent until it
 sight: until `RELEASE_NS` after the client closed it). Reads client outcomes and observations, never what was injected.
 """
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
+from heapq import heappop, heappush
 
 import numpy as np
 
@@ -76,6 +78,8 @@ class Hold:
     """Whether its slot was seen to be given back."""
     accepted: bool = True
     """Whether its create was answered 200; else a window in the cluster may be somebody else's, whatever we take it for."""
+    gone_ns: int | None = None
+    """When its Service and its Job were seen gone, whatever its client still believed; None while they were not."""
     port: int = 0
     """The port its stream is reached at; 0 where nobody knows it."""
     evidence: tuple[str, ...] = ()
@@ -146,6 +150,7 @@ def find_windows(records: Sequence[Record], attempts: Samples, blind: Steps, end
                 closed_ns=window.closed_ns if window else None,
                 seen_to_end=job in kept and kept[job][1] <= end_ns,
                 accepted=window is not None and window.accepted_ns is not None,
+                gone_ns=kept[job][1] if job in kept and kept[job][1] <= end_ns else None,
                 port=(window.port if window else 0) or told.port,
                 evidence=(window.evidence if window else ()) + told.evidence,
             )
@@ -230,26 +235,41 @@ def _port(address: str) -> int:
 def _match(unknown: list[Window], held: Held, by_job: dict[str, Window], blind: Steps) -> dict[int, str]:
     """Give each window without an answer the first job nobody claims that appeared while it may have been made."""
     free = sorted((span[0], job) for job, span in held.items() if job not in by_job)
+    starts = [start for start, _ in free]
+    later = list(range(len(free) + 1))  # where to look for the next one that is free
     found: dict[int, str] = {}
     for window in sorted(unknown, key=lambda window: window.sent_ns):
         until_ns = (window.closed_ns or window.sent_ns) + FOUND_NS
-        for candidate in free:
-            if window.sent_ns <= candidate[0] <= until_ns:
-                found[window.number] = candidate[1]
-                free.remove(candidate)
-                break
+        index = _next(later, bisect_left(starts, window.sent_ns))
+        if index < len(free) and starts[index] <= until_ns:
+            found[window.number] = free[index][1]
+            later[index] = index + 1
     return found
+
+
+def _next(later: list[int], index: int) -> int:
+    """Follow the pointers to one that points at itself, and make the way shorter for whoever comes next."""
+    while later[index] != index:
+        later[index] = later[later[index]]
+        index = later[index]
+    return index
 
 
 def _halfway(strange: frozenset[str], kept: Held, refused: Intervals) -> frozenset[str]:
     """Return the jobs that appeared while a create of ours was decided that was refused; each create explains one."""
-    sent_ns, until_ns = _column(refused, 0), _column(refused, 1) + WATCH_LAG_NS
-    free = np.ones(len(refused), dtype=bool)
+    by_sent = sorted(range(len(refused)), key=lambda index: refused[index][0])
+    fitting: list[int] = []  # sent already, the first one on top
     explained = set()
+    pushed = 0
     for job in sorted(strange, key=lambda job: kept[job]):
-        fitting = np.flatnonzero(free & (sent_ns <= kept[job][0]) & (kept[job][0] <= until_ns))
-        if len(fitting):
-            free[fitting[0]] = False
+        start_ns = kept[job][0]
+        while pushed < len(by_sent) and refused[by_sent[pushed]][0] <= start_ns:
+            heappush(fitting, by_sent[pushed])
+            pushed += 1
+        while fitting and refused[fitting[0]][1] + WATCH_LAG_NS < start_ns:
+            heappop(fitting)
+        if fitting:
+            heappop(fitting)
             explained.add(job)
     return frozenset(explained)
 
