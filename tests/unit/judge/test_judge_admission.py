@@ -11,10 +11,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from run_story import Story, ns
 
-from harness.history.events import Outcome
-from harness.judge.admission import LATE_REFUSAL_NS, LOST_AFTER_NS, Refusals, Spans, admission
+from harness.history.events import Outcome, WatcherState
+from harness.judge.admission import (
+    LATE_REFUSAL_NS,
+    LOST_AFTER_NS,
+    UNCLEAR_NS,
+    UNSHOWN_NS,
+    Refusals,
+    Spans,
+    admission,
+)
 from harness.judge.findings import AdmissionFinding, Status
 from harness.judge.record import RunRecord
+from harness.judge.sightings import identity
+from harness.judge.slots import WATCH_LAG_NS
 from harness.judge.windows import Hold, Windows
 from harness.judge.world import World
 
@@ -42,6 +52,7 @@ def moved_by(one: Hold, by_ns: int) -> Hold:
         sure=tuple((start + by_ns, end + by_ns) for start, end in one.sure),
         possible=(one.possible[0] + by_ns, one.possible[1] + by_ns),
         closed_ns=None if one.closed_ns is None else one.closed_ns + by_ns,
+        gone_ns=None if one.gone_ns is None else one.gone_ns + by_ns,
     )
 
 
@@ -147,6 +158,83 @@ def test_a_refusal_that_takes_too_long_is_late_and_one_that_something_explains_i
     assert judged(refusals=asked((1, 1.1))) == ["premature_refusal"]
 
 
+def test_what_ends_at_the_instant_of_a_decision_may_have_been_there_at_it() -> None:
+    one, other = replace(hold("1-1", (1, 5)), gone_ns=ns(5)), replace(hold("2-2", (1, 5)), gone_ns=ns(5))
+    lag_s = WATCH_LAG_NS / 1e9
+    assert judged(one, other, refusals=asked((5 + lag_s, 5.8))) == []
+    assert judged(one, other, refusals=asked((5.001 + lag_s, 5.8))) == ["premature_refusal"]
+    crowd = [hold(f"{slot}-{slot}", (2, 9)) for slot in (1, 2)]
+    assert judged(*crowd, refusals=asked((1, crowd[0].possible[0] / 1e9))) == []
+
+
+def test_a_window_of_others_may_have_held_its_slot_before_anybody_could_see_it() -> None:
+    ours, theirs = hold("1-1", (1, 20)), replace(hold("2-2", (10, 20)), number=0, accepted=False)
+    before_s = (UNSHOWN_NS + WATCH_LAG_NS) / 1e9
+    assert judged(ours, theirs, refusals=asked((9.8 - before_s, 10 - before_s))) == []
+    assert judged(ours, theirs, refusals=asked((9 - before_s, 9.8 - before_s))) == ["premature_refusal"]
+
+
+def test_a_create_that_broke_may_hold_a_slot_for_a_while_and_not_for_ever() -> None:
+    ours, broke = hold("1-1", (1, 50)), Spans(np.array([ns(5)]), np.array([ns(6)]))
+    for sent_s, kinds in ((6 + UNCLEAR_NS / 1e9, []), (6.1 + UNCLEAR_NS / 1e9, ["premature_refusal"])):
+        found = admission(
+            [ours], asked((sent_s, sent_s + 1)), limit=2, sighted=True, end_ns=ns(1000), unclear=broke
+        )
+        assert [one.kind for one in found.violations] == kinds
+
+
+def test_a_port_given_to_two_windows_at_once_is_reuse() -> None:
+    one, other = replace(hold("1-1", (1, 10)), port=30001), replace(hold("2-2", (9, 12)), port=30001)
+    assert judged(one, other) == ["reuse"]
+    assert judged(one, replace(other, port=30002)) == []
+
+
+def test_a_window_that_may_be_somebody_elses_has_lost_no_slot() -> None:
+    lost = hold("1-1", (1, 12 + LOST_AFTER_NS / 1e9), closed=10, seen_to_end=False)
+    assert judged(lost) == ["lost_slot"]
+    assert judged(replace(lost, accepted=False)) == []
+
+
+def test_a_client_that_learns_late_that_its_stream_broke_holds_no_slot() -> None:
+    story = Story(max_windows=1).begin()
+    story.window(2, 20, gone_s=8, outcome=Outcome.STREAM_BROKEN)
+    other = story.window(9, 15, gone_s=16)
+    story.end(400)
+    windows, *_ = parts(story)
+    [hung, after] = windows.holds
+    assert hung.sure[-1][1] == hung.gone_ns - WATCH_LAG_NS == ns(8) - WATCH_LAG_NS
+    assert after.number == other
+    assert looked_at(story).status is Status.PASSED
+    late = Story(max_windows=1).begin()
+    late.window(2, 20, gone_s=8, outcome=Outcome.STREAM_BROKEN)
+    late.refused(10, 11)  # the slot was seen free for two seconds
+    late.end(400)
+    assert [one.kind for one in looked_at(late).violations] == ["premature_refusal"]
+
+
+def test_what_happened_just_before_a_blind_spot_was_perhaps_not_told() -> None:
+    story = Story(max_windows=1).begin()
+    story.window(2, 5.5, gone_s=9)
+    for at_s, seeing in ((6, False), (9, True)):
+        story.say(WatcherState(at_ns=story.at(at_s), watcher="services", seeing=seeing), "observe")
+    story.window(5.8, 8, gone_s=12, frame_s=6)
+    story.end(400)
+    windows, *_ = parts(story)
+    assert windows.holds[0].sure[-1][1] == ns(6) - WATCH_LAG_NS
+    assert looked_at(story).status is Status.PASSED
+
+
+def test_every_line_of_a_proof_names_the_records_it_rests_on() -> None:
+    story = Story(max_windows=1).begin()
+    story.window(2, 20, gone_s=21)
+    story.window(3, 20, gone_s=21)
+    story.end(400)
+    [found] = looked_at(story).violations
+    known = {identity(record) for record in story.history().events}
+    assert found.kind == "over_admission"
+    assert all(len(one.evidence) == 5 and set(one.evidence) <= known for one in found.proof)
+
+
 def test_without_a_limit_or_without_sight_of_others_nothing_is_judged() -> None:
     for limit, sighted in ((None, True), (2, False)):
         found = admission(
@@ -193,7 +281,11 @@ def test_knowing_less_never_adds_an_alarm(seed: int, bug: str, by_ms: int) -> No
     story, _, _ = run(seed, bug)
     windows, refusals, unclear, end_ns = parts(story)
     wider = [
-        replace(one, possible=(one.possible[0] - ns(by_ms / 1000), one.possible[1] + ns(by_ms / 1000)))
+        replace(
+            one,
+            possible=(one.possible[0] - ns(by_ms / 1000), one.possible[1] + ns(by_ms / 1000)),
+            gone_ns=None if one.gone_ns is None else one.gone_ns + ns(by_ms / 1000),
+        )
         for one in windows.holds
     ]
     kinds = []
