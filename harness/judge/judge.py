@@ -98,7 +98,7 @@ def judge(run: RunInfo, history: History) -> Findings:
         reclaim=reclaimed,
         experiments=_experiments(record, faults),
         failures=failures,
-        cited=cited(record.records, failures),
+        cited=cited(record.records, (one for group in failures for one in group.evidence)),
         blame_version=VERSION,
         spreads=spreads(record),
         disagreements=disagreements(seconds),
@@ -160,7 +160,9 @@ def _admission(record: RunRecord, world: World, blames: Blames) -> AdmissionFind
     )
     if record.run.max_windows is None:
         return msgspec.structs.replace(found, sweep=sweep(record, world))
-    return found
+    proof = (line for violation in found.violations for line in violation.proof)
+    shown = cited(record.records, (one for line in proof for one in line.evidence))
+    return msgspec.structs.replace(found, cited=shown)
 
 
 def _experiments(record: RunRecord, faults: tuple[FaultFinding, ...]) -> tuple[ExperimentFinding, ...]:

@@ -1,5 +1,6 @@
 """Findings on the admission limit. Made by `judge.admission` and `judge.sweep`."""
 
+from harness.judge.findings.blame import Citation
 from harness.judge.findings.finding import Finding
 from harness.measures.gate import Status
 
@@ -47,3 +48,5 @@ class AdmissionFinding(Finding, frozen=True, kw_only=True):
     violations: tuple[AdmissionViolation, ...] = ()
     sweep: tuple[SweepLevel, ...] = ()
     """Where the server has no limit: what happens at each number of open windows."""
+    cited: tuple[Citation, ...] = ()
+    """The records that the counter-examples rest on, in words."""

@@ -6,6 +6,7 @@ from dataclasses import replace
 from itertools import count
 
 import numpy as np
+import pytest
 from admission_model import BUGS, explainable, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -212,15 +213,15 @@ def test_a_client_that_learns_late_that_its_stream_broke_holds_no_slot() -> None
     assert [one.kind for one in looked_at(late).violations] == ["premature_refusal"]
 
 
-def test_what_happened_just_before_a_blind_spot_was_perhaps_not_told() -> None:
+@pytest.mark.parametrize(("outcome", "sure_until_s"), [(Outcome.STREAM_BROKEN, 5.5), (Outcome.STREAMING, 8)])
+def test_what_happened_about_a_blind_spot_was_perhaps_not_told(outcome: Outcome, sure_until_s: float) -> None:
     story = Story(max_windows=1).begin()
-    story.window(2, 5.5, gone_s=9)
     for at_s, seeing in ((6, False), (9, True)):
         story.say(WatcherState(at_ns=story.at(at_s), watcher="services", seeing=seeing), "observe")
-    story.window(5.8, 8, gone_s=12, frame_s=6)
+    story.window(2, 8, gone_s=9, outcome=outcome)  # a stream that broke did so long before its client knew
     story.end(400)
     windows, *_ = parts(story)
-    assert windows.holds[0].sure[-1][1] == ns(6) - WATCH_LAG_NS
+    assert windows.holds[0].sure == ((ns(2.05), ns(sure_until_s)),)
     assert looked_at(story).status is Status.PASSED
 
 
@@ -233,6 +234,9 @@ def test_every_line_of_a_proof_names_the_records_it_rests_on() -> None:
     known = {identity(record) for record in story.history().events}
     assert found.kind == "over_admission"
     assert all(len(one.evidence) == 5 and set(one.evidence) <= known for one in found.proof)
+    told = story.judged().admission
+    assert told is not None
+    assert {one.identity for one in told.cited} == {name for one in found.proof for name in one.evidence}
 
 
 def test_without_a_limit_or_without_sight_of_others_nothing_is_judged() -> None:
