@@ -18,7 +18,7 @@ def measure(command: str) -> list[Row]:
     holds, spans = _windows()
     chance = np.random.default_rng(1)
     sent = np.sort(chance.integers(0, spans[-1][1], REFUSALS))
-    refusals = Refusals(sent, sent + S // 100, np.ones(REFUSALS, dtype=bool))
+    refusals = Refusals(sent, sent + S // 100, np.ones(REFUSALS, dtype=bool), np.arange(REFUSALS))
     began = time.perf_counter()
     found = admission(holds, refusals, limit=LIMIT, sighted=True, end_ns=spans[-1][1])
     checked_s = time.perf_counter() - began

@@ -12,26 +12,44 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.judge.findings import AdmissionFinding, AdmissionViolation, Proof, Status
+from harness.judge.slots import WATCH_LAG_NS
 from harness.judge.steps import Ints, Steps, ints
-from harness.judge.windows import Hold
+from harness.judge.windows import FOUND_NS, Hold
 
 S = 1_000_000_000
 LATE_REFUSAL_NS = 5 * S
 """A refusal that takes longer than this is late; what the field's outage tests ask for."""
 LOST_AFTER_NS = 180 * S
 """A slot that is still held this long after its window was over is lost: the longest documented end of a window."""
+UNCLEAR_NS = FOUND_NS
+"""A create that was neither accepted nor refused may hold a slot for this long after its client knew how it ended."""
+UNSHOWN_NS = 5 * S
+"""A create of somebody else may hold its slot for this long before anything of it exists in the cluster."""
 NO_LIMIT = "the target has no limit"
 UNSEEN = "nobody could see the windows of others"
 
 
 @dataclass(frozen=True, slots=True)
 class Refusals:
-    """Creates that were refused with 503, in parallel arrays."""
+    """Creates that were refused with 503, in parallel arrays in order of time."""
 
     sent_ns: Ints
     done_ns: Ints
     explained: NDArray[np.bool_]
     """Another cause held, or somebody was blind."""
+    windows: Ints
+    """Our number of the window that each asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spans:
+    """Stretches of time, in parallel arrays."""
+
+    from_ns: Ints
+    to_ns: Ints
+
+
+NOTHING = Spans(ints(()), ints(()))
 
 
 def admission(
@@ -41,15 +59,19 @@ def admission(
     limit: int | None,
     sighted: bool,
     end_ns: int,
+    unclear: Spans = NOTHING,
 ) -> AdmissionFinding:
-    """Judge the limit; instants are nanoseconds since the run's start."""
+    """Judge the limit; instants are nanoseconds since the run's start.
+
+    `unclear` are creates that failed in another way than by a 503, or whose answer was lost: each from sending to the end of waiting.
+    """
     if limit is None:
         return AdmissionFinding(status=Status.UNJUDGED, reason=NO_LIMIT)
     if not sighted:
         return AdmissionFinding(status=Status.UNJUDGED, reason=UNSEEN)
     found = [
         *over_admission(holds, limit),
-        *premature_refusals(holds, refusals, limit),
+        *premature_refusals(holds, refusals, limit, unclear),
         *late_refusals(refusals),
         *lost_slots(holds, end_ns),
         *reused(holds),
@@ -71,7 +93,7 @@ def over_admission(holds: Sequence[Hold], limit: int) -> list[AdmissionViolation
         return []
     first_ns, last_ns = int(certain.at_ns[rises[0] - 1]), int(certain.at_ns[rises[-1] - 1])
     open_now = sorted(
-        (start, end, hold.job_id or f"window {hold.number}")
+        (start, end, hold.job_id or f"window {hold.number}", hold.evidence)
         for start, end, hold in spans
         if start <= first_ns < end
     )[: limit + 1]
@@ -83,21 +105,22 @@ def over_admission(holds: Sequence[Hold], limit: int) -> list[AdmissionViolation
             last_ns=last_ns,
             sentence=f"{limit + 1} windows were certainly open at once where {limit} are allowed.",
             proof=tuple(
-                Proof(what=f"{job} certainly open", from_ns=start, to_ns=end) for start, end, job in open_now
+                Proof(what=f"{job} certainly open", from_ns=start, to_ns=end, evidence=evidence)
+                for start, end, job, evidence in open_now
             ),
         )
     ]
 
 
-def most_open(holds: Sequence[Hold], refusals: Refusals) -> Steps:
-    """Count the windows that can have been open at most, each refused create among them while it was decided.
+def most_open(holds: Sequence[Hold], refusals: Refusals, unclear: Spans = NOTHING) -> Steps:
+    """Count the slots that can have been held at most as the server saw it, each create that may have been given one among them.
 
-    One slot is held by one window at a time: while two may have held it, it counts once.
+    One slot is held by one window at a time: while two may have held it, it counts once. A server sees the end of a slot as late as
+    any watch does. Ends are included: what ends at an instant may have been there at it.
     """
-    starts, ends = [refusals.sent_ns], [refusals.done_ns]
     reach: tuple[int, int, int] | None = None
     spans: list[tuple[int, int]] = []
-    for slot, start, end in sorted((hold.slot, *hold.possible) for hold in holds):
+    for slot, start, end in sorted((hold.slot, *_widest(hold)) for hold in holds):
         if reach is not None and slot and slot == reach[0] and start <= reach[2]:
             reach = (slot, reach[1], max(reach[2], end))
             continue
@@ -105,29 +128,43 @@ def most_open(holds: Sequence[Hold], refusals: Refusals) -> Steps:
             spans.append(reach[1:])
         reach = (slot, start, end)
     spans += [reach[1:]] if reach is not None else []
-    starts.append(ints(start for start, _ in spans))
-    ends.append(ints(end for _, end in spans))
-    return Steps.counting(np.concatenate(starts), np.concatenate(ends))
+    starts = (refusals.sent_ns, unclear.from_ns, ints(start for start, _ in spans))
+    ends = (refusals.done_ns, unclear.to_ns + UNCLEAR_NS, ints(end for _, end in spans))
+    return Steps.counting(np.concatenate(starts), np.concatenate(ends) + 1)
 
 
-def premature_refusals(holds: Sequence[Hold], refusals: Refusals, limit: int) -> list[AdmissionViolation]:
+def _widest(hold: Hold) -> tuple[int, int]:
+    """Return the longest time for which a server may have counted a window; whose it is, only an accepted create tells."""
+    start, end = hold.possible
+    if hold.job_id and not hold.accepted:
+        seen_ns = min((first for first, _ in hold.sure), default=start)
+        start = min(start, seen_ns - UNSHOWN_NS - WATCH_LAG_NS)
+    return start, (end if hold.gone_ns is None else hold.gone_ns) + WATCH_LAG_NS
+
+
+def premature_refusals(
+    holds: Sequence[Hold], refusals: Refusals, limit: int, unclear: Spans = NOTHING
+) -> list[AdmissionViolation]:
     """Find refusals that came while fewer than `limit` windows can have been open, and nothing else explains them."""
     if not len(refusals.sent_ns):
         return []
-    own = (refusals.done_ns > refusals.sent_ns).astype(np.int64)
-    most = most_open(holds, refusals).highest(refusals.sent_ns, refusals.done_ns) - own
+    most = most_open(holds, refusals, unclear).highest(refusals.sent_ns, refusals.done_ns) - 1
     wrong = np.flatnonzero((most < limit) & ~refusals.explained)
     if not len(wrong):
         return []
     first = int(wrong[0])
     sent_ns, done_ns = int(refusals.sent_ns[first]), int(refusals.done_ns[first])
     around = sorted(
-        (hold.possible[0], hold.possible[1], hold.job_id or f"window {hold.number}")
+        (*span, hold.job_id or f"window {hold.number}", hold.evidence)
         for hold in holds
-        if hold.possible[0] <= done_ns and sent_ns < hold.possible[1]
+        for span in (_widest(hold),)
+        if span[0] <= done_ns and sent_ns <= span[1]
     )
-    proof = [Proof(what="the refused create", from_ns=sent_ns, to_ns=done_ns)]
-    proof += [Proof(what=f"{job} possibly open", from_ns=start, to_ns=end) for start, end, job in around]
+    proof = [_refused(refusals, first)]
+    proof += [
+        Proof(what=f"{job} possibly open", from_ns=start, to_ns=end, evidence=evidence)
+        for start, end, job, evidence in around
+    ]
     return [
         AdmissionViolation(
             kind="premature_refusal",
@@ -143,6 +180,14 @@ def premature_refusals(holds: Sequence[Hold], refusals: Refusals, limit: int) ->
     ]
 
 
+def _refused(refusals: Refusals, which: int) -> Proof:
+    return Proof(
+        what=f"create {refusals.windows[which]} refused",
+        from_ns=int(refusals.sent_ns[which]),
+        to_ns=int(refusals.done_ns[which]),
+    )
+
+
 def late_refusals(refusals: Refusals) -> list[AdmissionViolation]:
     """Find refusals that took too long: a client waits for nothing."""
     took_ns = refusals.done_ns - refusals.sent_ns
@@ -150,15 +195,14 @@ def late_refusals(refusals: Refusals) -> list[AdmissionViolation]:
     if not len(late):
         return []
     first = int(late[0])
-    sent_ns, done_ns = int(refusals.sent_ns[first]), int(refusals.done_ns[first])
     return [
         AdmissionViolation(
             kind="late_refusal",
             count=len(late),
-            first_ns=done_ns,
+            first_ns=int(refusals.done_ns[first]),
             last_ns=int(refusals.done_ns[late[-1]]),
             sentence=f"A refusal took {took_ns[first] / S:.1f} s; {LATE_REFUSAL_NS / S:g} s are allowed.",
-            proof=(Proof(what="the refused create", from_ns=sent_ns, to_ns=done_ns),),
+            proof=(_refused(refusals, first),),
         )
     ]
 
@@ -168,7 +212,7 @@ def lost_slots(holds: Sequence[Hold], end_ns: int) -> list[AdmissionViolation]:
     lost = [
         (hold.closed_ns, max(end for _, end in hold.sure), hold)
         for hold in holds
-        if hold.closed_ns is not None and hold.sure and not hold.seen_to_end
+        if hold.accepted and hold.closed_ns is not None and hold.sure and not hold.seen_to_end
     ]
     lost = sorted(
         (
@@ -190,7 +234,12 @@ def lost_slots(holds: Sequence[Hold], end_ns: int) -> list[AdmissionViolation]:
             last_ns=lost[-1][0] + LOST_AFTER_NS,
             sentence=f"The slot of {hold.job_id} was still held {(held_ns - closed_ns) / S:.0f} s after its window was over.",
             proof=(
-                Proof(what=f"{hold.job_id} over for its client", from_ns=closed_ns, to_ns=closed_ns),
+                Proof(
+                    what=f"{hold.job_id} over for its client",
+                    from_ns=closed_ns,
+                    to_ns=closed_ns,
+                    evidence=hold.evidence,
+                ),
                 Proof(what=f"slot of {hold.job_id} held", from_ns=hold.possible[0], to_ns=held_ns),
             ),
         )
@@ -198,33 +247,42 @@ def lost_slots(holds: Sequence[Hold], end_ns: int) -> list[AdmissionViolation]:
 
 
 def reused(holds: Sequence[Hold]) -> list[AdmissionViolation]:
-    """Find slots that were given to a second window while the first certainly held them."""
+    """Find slots and ports that were given to a second window while the first certainly held them."""
     spans = sorted(
-        (hold.slot, start, end, hold.job_id) for hold in holds if hold.slot for start, end in hold.sure
+        (what, number, start, end, hold.job_id, hold.evidence)
+        for hold in holds
+        for what, number in (("slot", hold.slot), ("port", hold.port))
+        if number
+        for start, end in hold.sure
     )
-    found = []
-    reach: tuple[int, int, int, str] | None = None
+    found: list[tuple[_Use, _Use]] = []
+    reach: _Use | None = None
     for span in spans:
-        if reach is not None and span[0] == reach[0]:
-            if span[1] < reach[2] and span[3] != reach[3]:
-                found.append((reach, span))
-            reach = span if span[2] > reach[2] else reach
-        else:
+        if reach is None or span[:2] != reach[:2]:
             reach = span
+            continue
+        if span[2] < reach[3] and span[4] != reach[4]:
+            found.append((reach, span))
+        reach = span if span[3] > reach[3] else reach
     if not found:
         return []
-    found.sort(key=lambda pair: pair[1][1])
-    one, other = found[0]
+    pairs = {(one[4], other[4]): (one, other) for one, other in sorted(found, key=lambda pair: pair[1][2])}
+    told = sorted(pairs.values(), key=lambda pair: pair[1][2])
+    one, other = told[0]
     return [
         AdmissionViolation(
             kind="reuse",
-            count=len(found),
-            first_ns=other[1],
-            last_ns=found[-1][1][1],
-            sentence=f"Slot {one[0]} was given to {other[3]} while {one[3]} certainly held it.",
+            count=len(told),
+            first_ns=other[2],
+            last_ns=told[-1][1][2],
+            sentence=f"{one[0].capitalize()} {one[1]} was given to {other[4]} while {one[4]} certainly held it.",
             proof=tuple(
-                Proof(what=f"{job} certainly open", from_ns=start, to_ns=end)
-                for _, start, end, job in (one, other)
+                Proof(what=f"{job} certainly open", from_ns=start, to_ns=end, evidence=evidence)
+                for _, _, start, end, job, evidence in (one, other)
             ),
         )
     ]
+
+
+_Use = tuple[str, int, int, int, str, tuple[str, ...]]
+"""A slot or a port, its number, from when to when it was certainly held, by which job, and the records that say so."""

@@ -21,7 +21,7 @@ from harness.history.events import (
 from harness.history.reader import History
 from harness.history.run import RunInfo
 from harness.judge import tables
-from harness.judge.admission import Refusals, admission
+from harness.judge.admission import Refusals, Spans, admission
 from harness.judge.blame import UNEXPLAINED, VERSION, Blames, blame
 from harness.judge.blame.groups import by_cause, cited, groups_of
 from harness.judge.completeness import deaths, gaps, holes
@@ -98,7 +98,7 @@ def judge(run: RunInfo, history: History) -> Findings:
         reclaim=reclaimed,
         experiments=_experiments(record, faults),
         failures=failures,
-        cited=cited(record.records, failures),
+        cited=cited(record.records, (one for group in failures for one in group.evidence)),
         blame_version=VERSION,
         spreads=spreads(record),
         disagreements=disagreements(seconds),
@@ -144,17 +144,25 @@ def _admission(record: RunRecord, world: World, blames: Blames) -> AdmissionFind
         creates.sent_ns[refused].astype(np.int64),
         creates.done_ns[refused].astype(np.int64),
         ~unexplained[refused],
+        creates.rows["window"][refused].astype(np.int64),
     )
+    lost = ints(window.number for window in windows.unknown)
+    broke = [record.attempts.number(outcome) for outcome in (Outcome.SERVER_5XX, Outcome.PARSE_500)]
+    rows = record.creates[np.isin(record.creates["window"], lost) | np.isin(record.creates["outcome"], broke)]
+    unclear = Spans(rows["sent_ns"].astype(np.int64), rows["done_ns"].astype(np.int64))
     found = admission(
         windows.holds,
         refusals,
         limit=record.run.max_windows,
-        sighted=windows.foreign is not None,
+        sighted=windows.foreign is not None and world.sees_slots,
         end_ns=record.end_ns,
+        unclear=unclear,
     )
     if record.run.max_windows is None:
         return msgspec.structs.replace(found, sweep=sweep(record, world))
-    return found
+    proof = (line for violation in found.violations for line in violation.proof)
+    shown = cited(record.records, (one for line in proof for one in line.evidence))
+    return msgspec.structs.replace(found, cited=shown)
 
 
 def _experiments(record: RunRecord, faults: tuple[FaultFinding, ...]) -> tuple[ExperimentFinding, ...]:

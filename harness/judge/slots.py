@@ -5,9 +5,11 @@ blind spot not at all: both make the sure time shorter, never the possible one.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from harness.history.events import JobSeen, PodSeen, Record, ServiceSeen, WatcherState
-from harness.judge.steps import Steps, ints
+from harness.judge.sightings import identity
+from harness.judge.steps import Steps
 
 WATCH_LAG_NS = 500_000_000
 """How much later than it happened the end of an object may be seen."""
@@ -59,6 +61,27 @@ def held_slots(records: Sequence[Record], end_ns: int) -> tuple[Held, Held, bool
     return held, kept, sighted or bool(held)
 
 
+@dataclass(frozen=True, slots=True)
+class ServiceRecords:
+    """What the records of one job's Service say beside its times."""
+
+    port: int = 0
+    evidence: tuple[str, ...] = ()
+    """Identities of the record that first saw it and of the one that saw it gone, or saw it last."""
+
+
+def service_records(records: Sequence[Record]) -> dict[str, ServiceRecords]:
+    """Return per job the port of its Service, and the first and the last record of it."""
+    found: dict[str, ServiceRecords] = {}
+    for record in records:
+        event = record.event
+        if isinstance(event, ServiceSeen):
+            before = found.get(event.job_id, ServiceRecords())
+            evidence = (*before.evidence[:1], identity(record))
+            found[event.job_id] = ServiceRecords(event.node_port or before.port, evidence)
+    return found
+
+
 def _hull(spans: dict[tuple[str, str], tuple[int, int]], keys: set[tuple[str, str]]) -> Held:
     """Return per job the time from the first of its chosen objects to the last."""
     hull: Held = {}
@@ -70,12 +93,15 @@ def _hull(spans: dict[tuple[str, str], tuple[int, int]], keys: set[tuple[str, st
     return hull
 
 
-def surely_held(seen: tuple[int, int], blind: Steps) -> Intervals:
-    """Return when a slot was certainly held: seen, less the lag of the watch, less the blind spot its end may lie in."""
+def surely_held(seen: tuple[int, int], blind: Steps, unsaid_ns: int = 0) -> Intervals:
+    """Return when a slot was certainly held: seen, less the lag of the watch, less the blind spot its end may lie in.
+
+    What happened less than `unsaid_ns` before a blind spot may not have been told any more.
+    """
     start_ns, end_ns = seen[0], seen[1] - WATCH_LAG_NS
-    index = int(blind.index(ints([end_ns]))[0])
+    index = int(blind.at_ns.searchsorted(end_ns, side="right"))
     if blind.values[index] == 1:
-        end_ns = int(blind.at_ns[index - 1]) if index else start_ns
+        end_ns = int(blind.at_ns[index - 1]) - unsaid_ns if index else start_ns
     return [(start_ns, end_ns)] if end_ns > start_ns else []
 
 

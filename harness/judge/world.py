@@ -168,6 +168,12 @@ class World:
         blind = self.blind.get(SLOTS_WATCHER, Steps.of([], 1))
         return find_windows(self._ordered(WINDOW_KINDS), self._attempts, blind, self.end_ns)
 
+    @property
+    def sees_slots(self) -> bool:
+        """Return whether the Services' watcher could see at any time."""
+        blind = self.blind.get(SLOTS_WATCHER)
+        return blind is not None and bool((blind.values == 0).any())
+
     # --- shares and dependencies ------------------------------------------------------------------
 
     @cached_property

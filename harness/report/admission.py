@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from harness.judge.findings import AdmissionViolation
+from harness.judge.findings import AdmissionFinding, AdmissionViolation, Citation
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +14,7 @@ class Bar:
     to_ns: int
     left: float
     width: float
+    evidence: tuple[str, ...]
 
 
 MOST_BARS = 12
@@ -30,7 +31,14 @@ def bars(violation: AdmissionViolation) -> tuple[Bar, ...]:
             from_ns=one.from_ns,
             to_ns=one.to_ns,
             left=round(100 * (one.from_ns - start) / span, 2),
+            evidence=one.evidence,
             width=round(max(0.4, 100 * (one.to_ns - one.from_ns) / span), 2),
         )
         for one in violation.proof[:MOST_BARS]
     )
+
+
+def shown(found: AdmissionFinding) -> tuple[Citation, ...]:
+    """Return the records that the drawn lines rest on."""
+    wanted = {one for violation in found.violations for bar in bars(violation) for one in bar.evidence}
+    return tuple(one for one in found.cited if one.identity in wanted)

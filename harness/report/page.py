@@ -21,6 +21,7 @@ from harness.history.run import RunInfo
 from harness.judge.findings import BlameGroup, Disagreement, Findings, Leftover, Status
 from harness.report import sentences, words
 from harness.report.admission import bars
+from harness.report.admission import shown as proof_records
 from harness.report.bins import Bin, bin_size_s, bins_of
 from harness.report.recovery import held, marks, when
 from harness.report.sentences import Occurrence
@@ -149,6 +150,7 @@ def render_page(findings: Findings, run: RunInfo, folder: str) -> str:
             few=few,
             leftovers=leftovers(findings),
             proof_bars=bars,
+            proof_records=proof_records,
             recovery_marks=marks,
             recovery_held=held,
             when=when,

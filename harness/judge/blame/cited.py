@@ -1,9 +1,10 @@
-"""Say in one line what a record says: for evidence that people read. Called by the grouping of failures."""
+"""Say in one line what a record says: for evidence that people read. Called by the grouping of failures and for the admission limit."""
 
 from harness.history.events import (
     ClusterEventSeen,
     DependencySeen,
     Event,
+    FirstFrame,
     JobSeen,
     LogLineSeen,
     NodeSeen,
@@ -11,6 +12,9 @@ from harness.history.events import (
     ServiceSeen,
     SharesSeen,
     SlotsSeen,
+    WindowAccepted,
+    WindowClosed,
+    WindowUnknown,
 )
 
 MS = 1_000_000
@@ -45,6 +49,14 @@ def in_words(event: Event) -> str:
             return f"Job {event.job}: {event.state or 'there'}" if event.exists else f"Job {event.job}: gone"
         case ServiceSeen():
             return f"Service {event.service}: {'there' if event.exists else 'gone'}"
+        case WindowAccepted():
+            return f"window {event.window} accepted as {event.job_id}"
+        case FirstFrame():
+            return f"first frame of window {event.window}"
+        case WindowClosed():
+            return f"window {event.window} closed: {event.outcome.value}"
+        case WindowUnknown():
+            return f"window {event.window} got no answer: {event.outcome.value}"
         case LogLineSeen():
             return f"log of {event.pod}: {event.text}"
         case _:

@@ -112,9 +112,9 @@ def _body(record: RunRecord, blames: Blames, index: int) -> str:
     return record.attempts.texts[int(creates.rows["body"][index])] if record.attempts.texts else ""
 
 
-def cited(records: Iterable[Record], groups: Iterable[BlameGroup]) -> tuple[Citation, ...]:
-    """Return in words every record that a group shows as evidence."""
-    wanted = {one for group in groups for one in group.evidence}
+def cited(records: Iterable[Record], identities: Iterable[str]) -> tuple[Citation, ...]:
+    """Return in words every record that is shown as evidence."""
+    wanted = frozenset(identities)
     return tuple(
         Citation(identity=identity(record), at_ns=record.event.at_ns, text=in_words(record.event))
         for record in records

@@ -1,5 +1,6 @@
 """Findings on the admission limit. Made by `judge.admission` and `judge.sweep`."""
 
+from harness.judge.findings.blame import Citation
 from harness.judge.findings.finding import Finding
 from harness.measures.gate import Status
 
@@ -10,6 +11,8 @@ class Proof(Finding, frozen=True, kw_only=True):
     what: str
     from_ns: int
     to_ns: int
+    evidence: tuple[str, ...] = ()
+    """Identities of the records that say so; a refused create is a sample, named by the number of its window."""
 
 
 class AdmissionViolation(Finding, frozen=True, kw_only=True):
@@ -45,3 +48,5 @@ class AdmissionFinding(Finding, frozen=True, kw_only=True):
     violations: tuple[AdmissionViolation, ...] = ()
     sweep: tuple[SweepLevel, ...] = ()
     """Where the server has no limit: what happens at each number of open windows."""
+    cited: tuple[Citation, ...] = ()
+    """The records that the counter-examples rest on, in words."""
