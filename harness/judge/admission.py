@@ -27,6 +27,9 @@ UNSHOWN_NS = 5 * S
 """A create of somebody else may hold its slot for this long before anything of it exists in the cluster."""
 NO_LIMIT = "the target has no limit"
 UNSEEN = "nobody could see the windows of others"
+MOST_BLIND = 0.25
+"""Who looked away for a larger share of the time cannot say that nothing was wrong."""
+NOTHING_ASKED = "no window was asked for"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,8 @@ class Refusals:
     """Another cause held, or somebody was blind."""
     windows: Ints
     """Our number of the window that each asked for."""
+    waited_ns: Ints | None = None
+    """How long the limit kept each waiting: 0 where another cause refused it, our own lateness taken off; None: all the time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +65,7 @@ def admission(
     sighted: bool,
     end_ns: int,
     unclear: Spans = NOTHING,
+    blind_share: float = 0.0,
 ) -> AdmissionFinding:
     """Judge the limit; instants are nanoseconds since the run's start.
 
@@ -69,6 +75,8 @@ def admission(
         return AdmissionFinding(status=Status.UNJUDGED, reason=NO_LIMIT)
     if not sighted:
         return AdmissionFinding(status=Status.UNJUDGED, reason=UNSEEN)
+    if not len(holds) and not len(refusals.sent_ns):
+        return AdmissionFinding(status=Status.UNJUDGED, reason=NOTHING_ASKED)
     found = [
         *over_admission(holds, limit),
         *premature_refusals(holds, refusals, limit, unclear),
@@ -79,6 +87,10 @@ def admission(
     if found:
         kinds = ", ".join(f"{one.kind.replace('_', ' ')} ({one.count})" for one in found)
         return AdmissionFinding(status=Status.FAILED, reason=kinds, violations=tuple(found))
+    if blind_share > MOST_BLIND:
+        return AdmissionFinding(
+            status=Status.UNJUDGED, reason=f"nobody could see the windows for {blind_share:.0%} of the time"
+        )
     told = f"{len(holds)} windows and {len(refusals.sent_ns)} refusals, none out of order"
     return AdmissionFinding(status=Status.PASSED, reason=told)
 
@@ -190,7 +202,9 @@ def _refused(refusals: Refusals, which: int) -> Proof:
 
 def late_refusals(refusals: Refusals) -> list[AdmissionViolation]:
     """Find refusals that took too long: a client waits for nothing."""
-    took_ns = refusals.done_ns - refusals.sent_ns
+    took_ns = (
+        refusals.done_ns - refusals.sent_ns if refusals.waited_ns is None else refusals.waited_ns
+    )
     late = np.flatnonzero(took_ns > LATE_REFUSAL_NS)
     if not len(late):
         return []

@@ -55,6 +55,10 @@ from harness.measures.catalogue import OURS
 from harness.measures.measure import quantile_s
 
 
+LIMITING = ("max_windows", UNEXPLAINED)
+"""What the limit answers for when a refusal takes long: a refusal for another cause takes as long as that cause lets it."""
+
+
 def judge(run: RunInfo, history: History) -> Findings:
     """Conclude everything from a run's record."""
     record = RunRecord(run, history)
@@ -140,11 +144,14 @@ def _admission(record: RunRecord, world: World, blames: Blames) -> AdmissionFind
     creates, windows = blames.creates, world.windows
     refused = creates.refused
     unexplained = blames.primary[: len(creates)] == blames.causes.index(UNEXPLAINED)
+    sent_ns, done_ns = (each[refused].astype(np.int64) for each in (creates.sent_ns, creates.done_ns))
+    by_limit = np.isin(blames.primary[: len(creates)], [blames.causes.index(one) for one in LIMITING])[refused]
     refusals = Refusals(
-        creates.sent_ns[refused].astype(np.int64),
-        creates.done_ns[refused].astype(np.int64),
+        sent_ns,
+        done_ns,
         ~unexplained[refused],
         creates.rows["window"][refused].astype(np.int64),
+        np.where(by_limit, done_ns - sent_ns - world.engine_lag.highest(sent_ns, done_ns), 0),
     )
     lost = ints(window.number for window in windows.unknown)
     broke = [record.attempts.number(outcome) for outcome in (Outcome.SERVER_5XX, Outcome.PARSE_500)]
@@ -155,6 +162,7 @@ def _admission(record: RunRecord, world: World, blames: Blames) -> AdmissionFind
         refusals,
         limit=record.run.max_windows,
         sighted=windows.foreign is not None and world.sees_slots,
+        blind_share=world.slots_blind_share,
         end_ns=record.end_ns,
         unclear=unclear,
     )

@@ -4,6 +4,7 @@ Called by `windows`. A window's Service is a held slot; its Job may hold it long
 blind spot not at all: both make the sure time shorter, never the possible one.
 """
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,13 +16,43 @@ WATCH_LAG_NS = 500_000_000
 """How much later than it happened the end of an object may be seen."""
 SLOTS_WATCHER = "services"
 STREAM_JOB = "grpc-job-"
+AGAIN = "#"
+"""Between a job id and which of its appearances it is, from the second on."""
+APART_NS = 1_000_000_000
+"""A job that is seen again this long after all that was seen of it had gone is another one of the same name."""
 
 Intervals = list[tuple[int, int]]
 Held = dict[str, tuple[int, int]]
 
 
-def held_slots(records: Sequence[Record], end_ns: int) -> tuple[Held, Held, bool]:
-    """Return when each job in the cluster held a slot, when it may have, and whether the cluster was seen at all.
+@dataclass(frozen=True, slots=True)
+class Slots:
+    """When each appearance of a job in the cluster held a slot, and when it may have; by key."""
+
+    held: Held
+    kept: Held
+    sighted: bool
+    """Whether the cluster was seen at all."""
+    appearances: dict[str, tuple[str, ...]]
+    """Keys of each job id's appearances in order of time: a server that counts anew uses its job ids again."""
+
+    def key(self, job_id: str, from_ns: int, to_ns: int) -> str:
+        """Return the key of the appearance of a job that a window's time meets; a key of nothing if none does."""
+        keys = self.appearances.get(job_id, ())
+        for key in keys:
+            start_ns, end_ns = self.kept[key]
+            if start_ns <= to_ns and from_ns <= end_ns:
+                return key
+        return f"{job_id}{AGAIN}{len(keys)}" if keys else job_id
+
+
+def job_of(key: str) -> str:
+    """Return the job id of an appearance."""
+    return key.partition(AGAIN)[0]
+
+
+def held_slots(records: Sequence[Record], end_ns: int) -> Slots:
+    """Return when jobs in the cluster held their slots.
 
     A Service is a held slot. Where Services may not be watched, a stream pod that has not ended stands for one. A server may
     count a window until its Job has ended too, so until then it is possibly open, even if it never had a Service.
@@ -35,8 +66,8 @@ def held_slots(records: Sequence[Record], end_ns: int) -> tuple[Held, Held, bool
         )
         for record in records
     )
-    spans: dict[tuple[str, str], tuple[int, int]] = {}  # by job and object
-    sure: set[tuple[str, str]] = set()
+    spans: dict[tuple[str, str], list[tuple[int, int]]] = {}  # by job and object, one per time it was there
+    slots: set[tuple[str, str]] = set()
     open_end_ns = after(end_ns)
     for record in records:
         event = record.event
@@ -49,16 +80,43 @@ def held_slots(records: Sequence[Record], end_ns: int) -> tuple[Held, Held, bool
             name, is_slot, holds = event.job, False, event.exists and event.state in ("", "active")
         else:
             continue
-        key = (event.job_id, name)
-        if holds:
-            spans[key] = (spans.get(key, (event.at_ns, 0))[0], open_end_ns)
-        elif key in spans and spans[key][1] == open_end_ns:
-            spans[key] = (spans[key][0], event.at_ns)
+        times = spans.setdefault((event.job_id, name), []) if event.job_id else []
+        if holds and (not times or times[-1][1] != open_end_ns):
+            times.append((event.at_ns, open_end_ns))
+        elif not holds and times and times[-1][1] == open_end_ns:
+            times[-1] = (times[-1][0], event.at_ns)
         if is_slot and holds:
-            sure.add(key)
-    held = _hull(spans, sure)
-    kept = _hull(spans, {key for key in spans if key[0] in held or key[1].startswith(STREAM_JOB)})
-    return held, kept, sighted or bool(held)
+            slots.add((event.job_id, name))
+    held, kept, appearances = _appearances(spans, slots)
+    return Slots(held, kept, sighted or bool(held), appearances)
+
+
+def _appearances(
+    spans: dict[tuple[str, str], list[tuple[int, int]]], slots: set[tuple[str, str]]
+) -> tuple[Held, Held, dict[str, tuple[str, ...]]]:
+    """Put the objects of each job together to appearances: from its first object to its last, as long as one follows another."""
+    objects: dict[str, list[tuple[int, int, str]]] = defaultdict(list)
+    for (job, name), times in spans.items():
+        objects[job] += [(start, end, name) for start, end in times]
+    held: Held = {}
+    kept: Held = {}
+    keys: dict[str, list[str]] = defaultdict(list)
+    for job, seen in objects.items():
+        last_ns = None
+        for start_ns, end_ns, name in sorted(seen):
+            if last_ns is None or start_ns > last_ns + APART_NS:
+                keys[job].append(f"{job}{AGAIN}{len(keys[job])}" if keys[job] else job)
+                last_ns = end_ns
+            last_ns, key = max(last_ns, end_ns), keys[job][-1]
+            if (job, name) in slots:
+                _widen(held, key, start_ns, end_ns)
+            _widen(kept, key, start_ns, end_ns)
+    return held, kept, {job: tuple(some) for job, some in keys.items()}
+
+
+def _widen(hull: Held, key: str, start_ns: int, end_ns: int) -> None:
+    before = hull.get(key, (start_ns, end_ns))
+    hull[key] = (min(before[0], start_ns), max(before[1], end_ns))
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,27 +128,17 @@ class ServiceRecords:
     """Identities of the record that first saw it and of the one that saw it gone, or saw it last."""
 
 
-def service_records(records: Sequence[Record]) -> dict[str, ServiceRecords]:
-    """Return per job the port of its Service, and the first and the last record of it."""
+def service_records(records: Sequence[Record], slots: Slots) -> dict[str, ServiceRecords]:
+    """Return per appearance the port of its Service, and the first and the last record of it."""
     found: dict[str, ServiceRecords] = {}
     for record in records:
         event = record.event
         if isinstance(event, ServiceSeen):
-            before = found.get(event.job_id, ServiceRecords())
+            key = slots.key(event.job_id, event.at_ns, event.at_ns)
+            before = found.get(key, ServiceRecords())
             evidence = (*before.evidence[:1], identity(record))
-            found[event.job_id] = ServiceRecords(event.node_port or before.port, evidence)
+            found[key] = ServiceRecords(event.node_port or before.port, evidence)
     return found
-
-
-def _hull(spans: dict[tuple[str, str], tuple[int, int]], keys: set[tuple[str, str]]) -> Held:
-    """Return per job the time from the first of its chosen objects to the last."""
-    hull: Held = {}
-    for key in keys:
-        start_ns, end_ns = spans[key]
-        before = hull.get(key[0], (start_ns, end_ns))
-        hull[key[0]] = (min(before[0], start_ns), max(before[1], end_ns))
-    hull.pop("", None)
-    return hull
 
 
 def surely_held(seen: tuple[int, int], blind: Steps, unsaid_ns: int = 0) -> Intervals:

@@ -30,6 +30,7 @@ from harness.judge.slots import (
     ServiceRecords,
     after,
     held_slots,
+    job_of,
     service_records,
     surely_held,
 )
@@ -119,13 +120,19 @@ class Windows:
 def find_windows(records: Sequence[Record], attempts: Samples, blind: Steps, end_ns: int) -> Windows:
     """Tell the windows apart and count the open ones; `blind` is 1 while the Services' watcher could not see."""
     own, unknown, refused = _own(records, attempts)
-    held, kept, sighted = held_slots(records, end_ns)
-    by_job = {window.job_id: window for window in own if window.job_id}
+    slots = held_slots(records, end_ns)
+    held, kept, sighted = slots.held, slots.kept, slots.sighted
+    keys = {
+        window.number: slots.key(window.job_id, window.sent_ns, window.closed_ns or end_ns)
+        for window in own
+        if window.job_id
+    }
+    by_job = {keys[window.number]: window for window in own if window.job_id}
     found = _match(unknown, held, by_job, blind)
     strange = frozenset(held) - set(by_job) - set(found.values())
     halfway = _halfway(strange, kept, refused)
     strangers = strange - halfway
-    services = service_records(records)
+    services = service_records(records, slots)
     holds: list[Hold] = []
     certain: Intervals = []
 
@@ -143,7 +150,7 @@ def find_windows(records: Sequence[Record], attempts: Samples, blind: Steps, end
         told = services.get(job, ServiceRecords())
         holds.append(
             Hold(
-                job_id=job,
+                job_id=job_of(job),
                 number=window.number if window else 0,
                 sure=tuple(sure),
                 possible=may_be,
@@ -157,10 +164,10 @@ def find_windows(records: Sequence[Record], attempts: Samples, blind: Steps, end
         )
 
     for window in own:
-        hold(window.job_id, window)
+        hold(keys.get(window.number, ""), window)
     for window in unknown:
         hold(found.get(window.number, ""), window)
-    known = {one.job_id for one in holds}
+    known = {*keys.values(), *found.values()}
     for job in sorted(job for job in kept if job not in known):
         hold(job, None)
     return Windows(
@@ -174,16 +181,16 @@ def find_windows(records: Sequence[Record], attempts: Samples, blind: Steps, end
         others_open=_count([span for one in holds if not one.number for span in one.sure]),
         holds=tuple(holds),
         foreign_open=_count([held[job] for job in strangers]),
-        overdue=_count(_overdue(own, held, end_ns)),
+        overdue=_count(_overdue(own, keys, held, end_ns)),
     )
 
 
-def _overdue(own: list[Window], held: Held, end_ns: int) -> Intervals:
+def _overdue(own: list[Window], keys: dict[int, str], held: Held, end_ns: int) -> Intervals:
     """Return when slots were held too long after their window was over: thrice the usual time, and never less than `LATE_NS`."""
     over = [
-        (window.closed_ns, held[window.job_id][1])
+        (window.closed_ns, held[keys[window.number]][1])
         for window in own
-        if window.job_id in held and window.closed_ns
+        if keys.get(window.number) in held and window.closed_ns
     ]
     usual = sorted(until - closed for closed, until in over if closed < until <= end_ns)
     late_ns = max(LATE_NS, 3 * usual[len(usual) // 2]) if usual else RELEASE_NS

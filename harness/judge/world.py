@@ -174,6 +174,16 @@ class World:
         blind = self.blind.get(SLOTS_WATCHER)
         return blind is not None and bool((blind.values == 0).any())
 
+    @cached_property
+    def slots_blind_share(self) -> float:
+        """Return for which share of the run the Services' watcher could not see, from its first word on."""
+        blind = self.blind.get(SLOTS_WATCHER)
+        if blind is None or not len(blind.at_ns) or self.end_ns <= blind.at_ns[0]:
+            return 1.0
+        edges = np.append(blind.at_ns, self.end_ns)
+        spent = float((np.diff(edges) * blind.values[1:]).clip(min=0).sum())
+        return spent / float(self.end_ns - blind.at_ns[0])
+
     # --- shares and dependencies ------------------------------------------------------------------
 
     @cached_property
@@ -320,10 +330,12 @@ class World:
         last: dict[str, int] = {}
         changes: list[tuple[int, int]] = []
         for record, event in self.of(LoadState):
-            silent_ns = event.at_ns - last.get(record.writer, event.at_ns) - BEAT_NS
+            since_ns = last.get(record.writer)
             last[record.writer] = event.at_ns
+            silent_ns = 0 if since_ns is None else event.at_ns - since_ns - BEAT_NS
             lag_ns = max(event.lag_ns, silent_ns)
-            changes += [(event.at_ns - BEAT_NS - max(0, lag_ns), lag_ns), (event.at_ns, 0)]
+            from_ns = event.at_ns - BEAT_NS - lag_ns
+            changes += [(from_ns if since_ns is None else max(from_ns, since_ns), lag_ns), (event.at_ns, 0)]
         return Steps.of(sorted(changes), 0)
 
     # --- the three counts -------------------------------------------------------------------------
