@@ -37,7 +37,10 @@ POLL_S = 0.5
 MARKED = ("pods", "configmaps", "networkpolicies")
 """Kinds that faults make in the harness' and the system's namespace, beside what windows are made of."""
 ENTRY_MAP = re.compile(r"(?:undo|focus-harness)-(.+)")
-KINDS = ("Job", "Service", "Pod", "GPU share", "fault's object", "Lease", "task", "queue", "process")
+FAULTS_OBJECT, LEASE = "fault's object", "Lease"
+OF_FAULTS = {FAULTS_OBJECT, LEASE}
+"""What only faults make; whoever plays none need not be allowed to list it."""
+KINDS = ("Job", "Service", "Pod", "GPU share", FAULTS_OBJECT, LEASE, "task", "queue", "process")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -101,7 +104,11 @@ class Audit:
         while True:
             renew()
             look = self._look()
-            if not (self._ours(look) or look.blind) or stop.insisted or time.monotonic() >= until:
+            if (
+                not (self._ours(look) or look.blind.keys() - OF_FAULTS)
+                or stop.insisted
+                or time.monotonic() >= until
+            ):
                 return look
             stop.pause(POLL_S)
 
@@ -115,7 +122,7 @@ class Audit:
     def _look(self) -> Look:
         look = Look()
         try:
-            look.things |= self._cluster_things()
+            look.things |= self._cluster_things(look.blind)
         except TargetError as error:
             look.blind |= dict.fromkeys(KINDS[:6], str(error))
         for kind, uri, asked in (
@@ -138,7 +145,8 @@ class Audit:
     def _gone_pids(self) -> frozenset[int]:
         return alive(pid for pid, name in self._pids.items() if not name.startswith("guard"))
 
-    def _cluster_things(self) -> frozenset[Thing]:
+    def _cluster_things(self, blind: dict[str, str]) -> frozenset[Thing]:
+        """Return what is there; put into `blind` the kinds that may not be listed, with the reason."""
         cluster, found = self._cluster, set[Thing]()
         for kind, objects in (
             ("Job", cluster.jobs()),
@@ -154,14 +162,15 @@ class Audit:
             for kind in MARKED:
                 try:
                     objects = cluster.objects(kind, namespace, ENTRY_LABEL)
-                except TargetError:  # not everybody may list everything there
+                except TargetError as error:  # not everybody may list everything there
+                    blind[FAULTS_OBJECT] = str(error)
                     continue
                 found |= {_of_fault(obj) for obj in objects}
         try:
             leases = cluster.objects("leases", cluster.harness_namespace)
-        except TargetError:
-            leases = []
-        found |= {Thing("Lease", name_of(lease)) for lease in leases if name_of(lease) != LEASE_NAME}
+        except TargetError as error:
+            leases, blind[LEASE] = [], str(error)
+        found |= {Thing(LEASE, name_of(lease)) for lease in leases if name_of(lease) != LEASE_NAME}
         return frozenset(found)
 
     # --- saying -----------------------------------------------------------------------------------
@@ -169,6 +178,7 @@ class Audit:
     def _said(self, after: Look, later: Look, records: list[Record], now: Callable[[], int]) -> list[Event]:
         events: list[Event] = []
         cluster_seen = "Job" not in later.blind
+        played = any(isinstance(record.event, FaultChanged) for record in records)
         why = "" if cluster_seen else "the cluster did not answer"
         events.append(WatcherState(at_ns=now(), watcher=LEFTOVER_WATCH, seeing=cluster_seen, detail=why))
         counts = [look.counts() for look in (self.before, after, later)]
@@ -182,7 +192,7 @@ class Audit:
                     before=counts[0][kind],
                     after=counts[1][kind],
                     later=counts[2][kind],
-                    seen=kind not in later.blind,
+                    seen=kind not in later.blind or (kind in OF_FAULTS and cluster_seen and not played),
                     detail=later.blind.get(kind, ""),
                 )
             )
@@ -197,7 +207,7 @@ class Audit:
 
 def _of_fault(obj: Object) -> Thing:
     kind = str(obj.get("kind") or "object")
-    return Thing("fault's object", f"{kind} {name_of(obj)}", entry=labels_of(obj).get(ENTRY_LABEL, ""))
+    return Thing(FAULTS_OBJECT, f"{kind} {name_of(obj)}", entry=labels_of(obj).get(ENTRY_LABEL, ""))
 
 
 class _Makers:

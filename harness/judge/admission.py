@@ -202,9 +202,7 @@ def _refused(refusals: Refusals, which: int) -> Proof:
 
 def late_refusals(refusals: Refusals) -> list[AdmissionViolation]:
     """Find refusals that took too long: a client waits for nothing."""
-    took_ns = (
-        refusals.done_ns - refusals.sent_ns if refusals.waited_ns is None else refusals.waited_ns
-    )
+    took_ns = refusals.done_ns - refusals.sent_ns if refusals.waited_ns is None else refusals.waited_ns
     late = np.flatnonzero(took_ns > LATE_REFUSAL_NS)
     if not len(late):
         return []

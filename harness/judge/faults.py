@@ -158,18 +158,21 @@ def _window_end(
 def back_to_baseline(
     done_ns: Ints, accepted: Bools, counted: Bools, baseline: float | None, undone_ns: int | None, end_ns: int
 ) -> float | None:
-    """Return the seconds from an undo until 5 s begin in which the share of accepted creates is back at 90 % of the baseline.
+    """Return the seconds from an undo to the first accepted create of 5 s in which their share is back at 90 % of the baseline.
 
-    The three arrays hold one entry per create, in order of `done_ns`; None without a baseline, or if it never comes back.
+    The three arrays hold one entry per create, in order of `done_ns`; None without a baseline above 0, or if it never comes back.
     """
-    if baseline is None or undone_ns is None:
+    if not baseline or undone_ns is None:
         return None
     starts = np.arange(undone_ns, max(undone_ns, end_ns - RECOVERED_NS) + 1, SLICE_NS)
     low, high = np.searchsorted(done_ns, starts), np.searchsorted(done_ns, starts + RECOVERED_NS)
     good, asked = (np.concatenate([[0], np.cumsum(one)]) for one in (accepted, counted))
     asked = asked[high] - asked[low]
     where = np.flatnonzero((asked > 0) & (good[high] - good[low] >= RECOVERED_SHARE * baseline * asked))
-    return float(starts[where[0]] - undone_ns) / SECOND_NS if len(where) else None
+    if not len(where):
+        return None
+    first = low[where[0]] + int(np.argmax(accepted[low[where[0]] :]))
+    return float(done_ns[first] - undone_ns) / SECOND_NS
 
 
 def windows_of(faults: Iterable[FaultFinding], experiment: str) -> Spans:

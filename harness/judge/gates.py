@@ -197,7 +197,7 @@ class _Bench:
 def _recovered(one: RecoveryFinding, faults: tuple[FaultFinding, ...]) -> Recovered:
     fault = next(fault for fault in faults if fault.entry == one.entry)
     baseline_s = None
-    if fault.first_effect_ns is not None and fault.undone_ns is not None:
+    if fault.first_effect_ns is not None and fault.undone_ns is not None and fault.baseline_success:
         baseline_s = float("inf") if fault.baseline_after_s is None else fault.baseline_after_s
     return Recovered(
         experiment=one.experiment,

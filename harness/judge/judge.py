@@ -54,7 +54,6 @@ from harness.judge.world import World
 from harness.measures.catalogue import OURS
 from harness.measures.measure import quantile_s
 
-
 LIMITING = ("max_windows", UNEXPLAINED)
 """What the limit answers for when a refusal takes long: a refusal for another cause takes as long as that cause lets it."""
 
@@ -145,7 +144,9 @@ def _admission(record: RunRecord, world: World, blames: Blames) -> AdmissionFind
     refused = creates.refused
     unexplained = blames.primary[: len(creates)] == blames.causes.index(UNEXPLAINED)
     sent_ns, done_ns = (each[refused].astype(np.int64) for each in (creates.sent_ns, creates.done_ns))
-    by_limit = np.isin(blames.primary[: len(creates)], [blames.causes.index(one) for one in LIMITING])[refused]
+    by_limit = np.isin(blames.primary[: len(creates)], [blames.causes.index(one) for one in LIMITING])[
+        refused
+    ]
     refusals = Refusals(
         sent_ns,
         done_ns,

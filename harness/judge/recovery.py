@@ -39,6 +39,8 @@ BASELINE_NS = 30 * SECOND_NS
 BACK_SHARE = 0.9
 USUALLY_LOW = 0.1
 """A level that goes up and down by itself is back where it usually is at its lowest: above this part of its values."""
+LAST_SLICES = 50
+"""The last 5 s before an injection."""
 STEADY_NS = 2 * SECOND_NS
 """A level must hold for this long to be back."""
 NOBODY_SAID = 1 << 30
@@ -144,23 +146,46 @@ def _instant(name: str, at_ns: int | None, resolution_ns: int, seen_in: str, *, 
 
 
 def _detected(world: World, from_ns: int, to_ns: int) -> Instant:
-    """Return the first sight of the platform having noticed: a node, a pod of the system, a dependency, a warning, no share."""
+    """Return the first sight of the platform having noticed: a node, a pod of the system, a dependency, a warning, no share.
+
+    What was amiss already when the fault went in has noticed nothing.
+    """
     first: tuple[int, int, str] | None = None
     for kind in (NodeSeen, PodSeen, DependencySeen, ClusterEventSeen, SharesSeen):
         asked = (
             kind is DependencySeen
         )  # told with the instant of the question, which may have been on its way
+        begins_ns = from_ns - (POLL_NS if asked else 0)
+        amiss: set[str] = set()
         for _, event in world.of(kind):
-            if event.at_ns < from_ns - (POLL_NS if asked else 0):
-                continue
             if event.at_ns > to_ns or (first is not None and event.at_ns >= first[0]):
                 break
-            if said := _notices(event):
+            said = _notices(event)
+            if event.at_ns < begins_ns:
+                (amiss.add if said else amiss.discard)(_thing(event))
+            elif said and _thing(event) not in amiss:
                 first = (max(event.at_ns, from_ns), POLL_NS if asked else WATCH_NS, said)
                 break
+            elif not said:
+                amiss.discard(_thing(event))
     if first is None:
         return _instant("detected", None, WATCH_NS, "nobody: nothing in the cluster showed it", due=False)
     return _instant("detected", *first)
+
+
+def _thing(event: Event) -> str:
+    """Return what an observation is of; every Event of Kubernetes is news."""
+    match event:
+        case NodeSeen():
+            return event.node
+        case PodSeen():
+            return event.pod
+        case DependencySeen():
+            return event.dependency
+        case ClusterEventSeen():
+            return f"{event.about} {event.at_ns}"
+        case _:
+            return ""
 
 
 def _notices(event: Event) -> str:
@@ -199,6 +224,8 @@ def back_at_level(
     if undone_ns is None or not len(before) or undone_ns >= until_ns:
         return _instant(name, None, SLICE_NS, seen_in, due=False)
     usual = steps.at(before)
+    if wanted is not None:
+        usual = usual[_climbed(usual) :]
     during: Ints = np.arange(injected_ns, until_ns, SLICE_NS, dtype=np.int64)
     values = steps.at(during)
     if wanted is None:
@@ -213,12 +240,18 @@ def back_at_level(
     return _instant(name, at_ns, SLICE_NS, seen_in)
 
 
+def _climbed(usual: Ints) -> int:
+    """Return where a level has come to nine tenths of what it was at last: what was before that is the load's own beginning."""
+    at_last = float(np.median(usual[-LAST_SLICES:]))
+    return int(np.argmax(usual >= BACK_SHARE * at_last))
+
+
 def _steady(well: Bools) -> Bools:
-    """Return where a level holds from there on for `STEADY_NS`, or to the end."""
+    """Return where a level holds from there on for `STEADY_NS`."""
     count = STEADY_NS // SLICE_NS
     bad = np.concatenate([[0], np.cumsum(~well)])
-    end = np.minimum(np.arange(len(well)) + count, len(well))
-    steady: Bools = bad[end] - bad[: len(well)] == 0
+    start = np.arange(len(well))
+    steady: Bools = (start + count <= len(well)) & (bad[np.minimum(start + count, len(well))] == bad[start])
     return steady
 
 
@@ -248,22 +281,35 @@ def _streams(record: RunRecord, from_ns: int, to_ns: int) -> _Streams:
     frames = record.frames
     theirs = frames[np.isin(frames["window"], list(running)) & (frames["at_ns"] < to_ns)]
     order = np.lexsort((theirs["at_ns"], theirs["stream"], theirs["window"]))
-    lost, stalled = _gaps(theirs[order], from_ns)
+    ends_ns = {window: closed[window].at_ns for window in running if window in closed}
+    ends_ns |= {
+        window: from_ns for window in ends_ns if closed[window].outcome is Outcome.COMPLETE
+    }  # it had got everything, and waited for nothing
+    lost, stalled = _gaps(theirs[order], from_ns, to_ns, ends_ns)
     return _Streams(len(running), interrupted, lost, stalled)
 
 
-def _gaps(frames: Rows, from_ns: int) -> tuple[int, int]:
-    """Return rows skipped and nanoseconds stalled after `from_ns`; frames come in order of window, stream and time."""
+def _gaps(frames: Rows, from_ns: int, to_ns: int, ends_ns: dict[int, int]) -> tuple[int, int]:
+    """Return rows skipped and nanoseconds stalled after `from_ns`; frames come in order of window, stream and time.
+
+    A stream that was flowing at `from_ns` and is silent at its end, or at `to_ns`, has stalled until then.
+    """
     if len(frames) < 2:
         return 0, 0
+    at_ns = frames["at_ns"].astype(np.int64)
     same = (frames["window"][1:] == frames["window"][:-1]) & (frames["stream"][1:] == frames["stream"][:-1])
-    gaps = (frames["at_ns"][1:] - frames["at_ns"][:-1])[same]
-    late = (frames["at_ns"][1:] > from_ns)[same]
+    gaps = (at_ns[1:] - at_ns[:-1])[same]
+    late = (at_ns[1:] > from_ns)[same]
     skipped = (frames["first_row"][1:] - frames["first_row"][:-1] - frames["rows"][:-1])[same]
     usual = float(np.median(gaps)) if len(gaps) else 0.0
-    long = late & (gaps > max(STALL * usual, SLICE_NS))
-    stalled = float((gaps[long] - usual).sum())
-    return int(np.maximum(skipped[late], 0).sum()), round(stalled)
+    last = np.append(~same, True)
+    tails = ints(ends_ns.get(window, to_ns) for window in frames["window"][last].tolist())
+    tails = np.minimum(tails, to_ns)
+    much_ns = max(STALL * usual, SLICE_NS)
+    flowing = (tails > from_ns) & (at_ns[last] > from_ns - much_ns)
+    spans = np.concatenate([gaps[late], (tails - at_ns[last])[flowing]])
+    long = spans > much_ns
+    return int(np.maximum(skipped[late], 0).sum()), round(float((spans[long] - usual).sum()))
 
 
 # --- errors ---------------------------------------------------------------------------------------

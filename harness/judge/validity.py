@@ -5,7 +5,7 @@ fault of ours changed is no surprise.
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +30,8 @@ MEAN_OVER = 10
 """Seconds over which processor time is averaged."""
 GRACE_NS = 30 * SECOND_NS
 """What a fault of ours changed may take this long to be as it was."""
+SETTLED_NS = 5 * SECOND_NS
+"""So long after the first sight of them everything that is there has been listed."""
 BEAT_NS = SECOND_NS
 """How often load and canary say how they are; to be blind for less is no blindness worth a share."""
 WORD = re.compile(r"[\w.-]+")
@@ -197,15 +199,22 @@ def _not_held(look: _Look) -> tuple[float | None, str]:
 
 
 def _images(look: _Look) -> tuple[float | None, str]:
-    """Count roles whose pods came with another image than before."""
+    """Count roles whose pods came, after the run had begun, with an image that none of them had before."""
     images: dict[str, set[str]] = {}
+    changed: set[str] = set()
+    first_ns: int | None = None
     for _, pod in look.world.of(PodSeen):
         if pod.exists and pod.image and pod.role in ("focus_server", "stream", "mongodb", "broker", "player"):
-            images.setdefault(pod.role, set()).add(pod.image)
-    changed = sorted(role for role, seen in images.items() if len(seen) > 1)
+            first_ns = pod.at_ns if first_ns is None else first_ns
+            known = images.setdefault(pod.role, set())
+            if known and pod.image not in known and pod.at_ns > first_ns + SETTLED_NS:
+                changed.add(pod.role)
+            known.add(pod.image)
     if not images:
         return None, "no image was seen"
-    return float(len(changed)), f"roles whose image changed{': ' + ', '.join(changed) if changed else ''}"
+    return float(
+        len(changed)
+    ), f"roles whose image changed{': ' + ', '.join(sorted(changed)) if changed else ''}"
 
 
 def _nodes(look: _Look) -> tuple[float | None, str]:
@@ -213,9 +222,10 @@ def _nodes(look: _Look) -> tuple[float | None, str]:
     excused = [(set(WORD.findall(fault.target)), _in_ns(look, fault)) for fault in look.faults]
     known: dict[str, NodeSeen] = {}
     changed: set[str] = set()
-    settled = False
+    first_ns: int | None = None
     for _, node in look.world.of(NodeSeen):
-        settled = settled or node.at_ns > 5 * SECOND_NS
+        first_ns = node.at_ns if first_ns is None else first_ns
+        settled = node.at_ns > first_ns + SETTLED_NS
         before = known.get(node.node)
         other = (
             before is None or before.exists != node.exists or before.gpu_allocatable != node.gpu_allocatable
@@ -251,15 +261,24 @@ def _silent(look: _Look) -> tuple[float | None, str]:
         for fault in look.faults
         if fault.from_ns is not None and fault.to_ns is not None
     )
-    longest = 0
-    for start, to in look.counted:
-        wanted_ns = [state.at_ns for state in states if state.wanted and start <= state.at_ns < to]
-        wanted = [at for at in wanted_ns if at > began[0] and not within(ints([at]), in_faults)[0]]
-        last = ints(wanted)
-        if len(last):
-            before = began[np.searchsorted(began, last, side="right") - 1]
-            longest = max(longest, int((last - before).max()))
+    wanted_ns, since_ns = _wanted(states)
+    chosen = within(wanted_ns, look.counted) & ~within(wanted_ns, in_faults) & (wanted_ns > began[0])
+    last = wanted_ns[chosen]
+    before = np.maximum(began[np.searchsorted(began, last, side="right") - 1], since_ns[chosen])
+    longest = int((last - before).max()) if len(last) else 0
     return longest / SECOND_NS, "without any frame while windows were wanted and no fault was in"
+
+
+def _wanted(states: Sequence[LoadState]) -> tuple[Ints, Ints]:
+    """Return the instants at which windows were wanted, and since when they had been without a pause."""
+    at_ns, since_ns = list[int](), list[int]()
+    since: int | None = None
+    for state in states:
+        since = (state.at_ns if since is None else since) if state.wanted else None
+        if since is not None:
+            at_ns.append(state.at_ns)
+            since_ns.append(since)
+    return ints(at_ns), ints(since_ns)
 
 
 CHECKS: tuple[Check, ...] = (
