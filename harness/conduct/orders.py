@@ -11,12 +11,14 @@ from pathlib import Path
 from harness import chaos
 from harness.campaign import Campaign, Gate, MeasureCondition, Plan, plan, read_campaign
 from harness.conduct.asking import tls_of
+from harness.conduct.audit import KINDS
 from harness.conduct.experiments import find_experiments
 from harness.documents import line_of
 from harness.errors import FileProblems, InputError, Problem
+from harness.judge.admission import VIOLATIONS
 from harness.judge.blame import NAMES
 from harness.judge.validity import NAMES as CHECK_NAMES
-from harness.measures.catalogue import BY_NAME, OF, OUTCOMES
+from harness.measures.catalogue import BY_NAME, NEEDS_OF, OF, OUTCOMES, UNDIVIDED
 from harness.measures.live import LIVE, NOT_LIVE, Feed
 from harness.target import Target, find_target, load_target
 
@@ -124,12 +126,22 @@ def _wrong_measure(gate: Gate | MeasureCondition, experiments: list[str]) -> tup
     """Return the key of a gate or condition that names nothing, and what to write instead; None when all is well."""
     if gate.measure not in BY_NAME:
         return "measure", f"{gate.measure!r} is not a measure; {_near(gate.measure, list(BY_NAME))}"
+    if gate.measure in UNDIVIDED and isinstance(gate, Gate) and gate.during:
+        return "during", f"{gate.measure} is concluded for the whole run; leave `during` out"
     if not gate.of:
+        if gate.measure in NEEDS_OF:
+            return "measure", f"{gate.measure} needs `of`: {OF[gate.measure]}"
         return None
     kind = OF.get(gate.measure)
     if kind is None:
         return "of", f"{gate.measure} takes no `of`; those that do: {', '.join(OF)}"
-    known = {"an outcome": list(OUTCOMES), "an experiment": experiments, "a cause": list(NAMES)}.get(kind)
+    known = {
+        "an outcome": list(OUTCOMES),
+        "an experiment": experiments,
+        "a cause": list(NAMES),
+        "a kind of violation": list(VIOLATIONS),
+        "a kind of thing": list(KINDS),
+    }.get(kind)
     if known is not None and gate.of not in known:
         return "of", f"{gate.of!r} is not {kind}; {_near(gate.of, known)}"
     return None

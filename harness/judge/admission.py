@@ -26,6 +26,7 @@ UNCLEAR_NS = FOUND_NS
 UNSHOWN_NS = 5 * S
 """A create of somebody else may hold its slot for this long before anything of it exists in the cluster."""
 NO_LIMIT = "the target has no limit"
+VIOLATIONS = ("over_admission", "premature_refusal", "late_refusal", "lost_slot", "reuse")
 UNSEEN = "nobody could see the windows of others"
 MOST_BLIND = 0.25
 """Who looked away for a larger share of the time cannot say that nothing was wrong."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from msgspec.structs import replace as replace_in
 
-from harness.history.events import AuditSeen, LeftoverSeen, Phase, WatcherState
+from harness.history.events import AuditSeen, LeftoverSeen, Phase, WatcherState, WindowClosed
 from harness.history.run import GatePlan
 from harness.judge.faults import recoveries, windows_of
 from harness.judge.findings import (
@@ -24,7 +24,7 @@ from harness.judge.findings import (
     Status,
     ValidityFinding,
 )
-from harness.judge.record import SECOND_NS, RunRecord, Spans, joined
+from harness.judge.record import COUNTED, SECOND_NS, RunRecord, Spans, joined
 from harness.judge.steps import ints
 from harness.judge.validity import breaches
 from harness.judge.world import World
@@ -34,7 +34,6 @@ from harness.measures.measure import Measure, Measured, measure
 from harness.measures.portion import Portion, Recovered
 
 FAULT = "fault:"
-IGNORED = (Phase.WARM_UP, Phase.DRAIN)
 GAPS_TOLD = LEAKS_TOLD = 5
 
 
@@ -79,8 +78,17 @@ def judge_gates(
     if gaps:
         complete = replace_in(complete, reason=f"{complete.reason}; {_gaps_in_words(gaps)}")
     valid = _of_validity(bench.judge(VALIDITY, built_in=True), concluded.validity)
-    own = replace_in(bench.judge(OWN_FRAMES, built_in=True), during=())
-    return (*planned, *_of_leaks(record, bench), own, valid, complete)
+    own = [replace_in(bench.judge(OWN_FRAMES, built_in=True), during=())] if record.of(WindowClosed) else []
+    if valid.status is not Status.PASSED:
+        planned = [_of_an_invalid_run(gate) for gate in planned]
+    return (*planned, *_of_leaks(record, bench), *own, valid, complete)
+
+
+def _of_an_invalid_run(gate: GateFinding) -> GateFinding:
+    """Return a campaign's gate on a run that proves nothing: it has not failed there either."""
+    if gate.status is not Status.FAILED:
+        return gate
+    return replace_in(gate, status=Status.UNJUDGED, reason=f"{gate.reason}, on a run that proves nothing")
 
 
 def _of_leaks(record: RunRecord, bench: "_Bench") -> list[GateFinding]:
@@ -156,7 +164,7 @@ class _Bench:
         if not gate.during:
             if definition.whole_run:
                 return self._record.whole, ""
-            return self._record.spans_of(phase for phase in Phase if phase not in IGNORED), ""
+            return self._record.spans_of(COUNTED), ""
         parts: list[tuple[int, int]] = []
         for name in gate.during:
             if name.startswith(FAULT):

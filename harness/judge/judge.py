@@ -41,8 +41,8 @@ from harness.judge.findings import (
     RunSummary,
 )
 from harness.judge.gates import Concluded, judge_gates
-from harness.judge.reclaim import COUNTED, reclaim
-from harness.judge.record import SECOND_NS, RunRecord, outcome_counts
+from harness.judge.reclaim import reclaim
+from harness.judge.record import COUNTED, SECOND_NS, RunRecord, outcome_counts
 from harness.judge.recovery import recoveries
 from harness.judge.spreads import spreads
 from harness.judge.steps import ints

@@ -8,15 +8,14 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from harness.history.events import Phase, WindowReady
+from harness.history.events import WindowReady
 from harness.judge.findings import ReclaimFinding
-from harness.judge.record import SECOND_NS, RunRecord
+from harness.judge.record import COUNTED, SECOND_NS, RunRecord
 from harness.judge.steps import Ints, ints
 from harness.judge.windows import Hold
 from harness.judge.world import World
 
 PARTS = ("ready", "hold", "reclaim")
-COUNTED = tuple(phase for phase in Phase if phase not in (Phase.WARM_UP, Phase.DRAIN))
 
 
 def reclaim(record: RunRecord, world: World) -> ReclaimFinding:
@@ -26,17 +25,16 @@ def reclaim(record: RunRecord, world: World) -> ReclaimFinding:
     over = [
         hold
         for hold in world.windows.holds
-        if hold.number and hold.closed_ns is not None and hold.number in ready_ns
+        if hold.closed_ns is not None and accepted_ns.get(hold.number) is not None
     ]
     seen = given_back(over, world)
-    whole = [
-        (
-            ready_ns[hold.number] - (accepted_ns.get(hold.number) or ready_ns[hold.number]),
-            (hold.closed_ns or 0) - ready_ns[hold.number],
-            max(0, hold.possible[1] - (hold.closed_ns or 0)),
-        )
-        for hold in seen
-    ]
+    whole = []
+    for hold in seen:
+        begun_ns, closed_ns = accepted_ns[hold.number] or 0, hold.closed_ns or 0
+        usable_ns = ready_ns.get(
+            hold.number, closed_ns
+        )  # a window that never gets ready holds its slot all the same
+        whole.append((usable_ns - begun_ns, closed_ns - usable_ns, max(0, hold.possible[1] - closed_ns)))
     parts = tuple(ints(life[which] for life in whole) for which in range(len(PARTS)))
     limit = record.run.max_windows
     means = [float(part.mean()) / SECOND_NS for part in parts] if whole else []

@@ -24,6 +24,8 @@ SECOND_NS = 1_000_000_000
 Spans = tuple[tuple[int, int], ...]
 """Stretches of time [from, to), not overlapping, in order."""
 PHASES = tuple(Phase)
+COUNTED = tuple(phase for phase in Phase if phase not in (Phase.WARM_UP, Phase.DRAIN))
+"""The phases that count where nobody says which."""
 
 
 @dataclass(frozen=True)

@@ -108,7 +108,7 @@ def _recovery(
             baseline_ns,
             SLICE_NS,
             "the share of accepted creates over 5 s",
-            due=felt and undone,
+            due=felt and undone and bool(fault.baseline_success),
         ),
         back_at_level(
             "windows back", levels.open, usual_ns, injected_ns, undone_ns, until_ns, wanted=levels.wanted

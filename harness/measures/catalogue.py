@@ -499,3 +499,22 @@ OF: dict[str, str] = {
     "watcher_blind": "a watcher",
 }
 """What `of` may name, by measure; every other measure takes none."""
+
+NEEDS_OF = frozenset({"cause_ratio"})
+"""Measures that mean nothing without `of`."""
+
+UNDIVIDED = frozenset(
+    {
+        "admission_violations",
+        "validity_breaches",
+        "record_holes",
+        "recovery_max",
+        "baseline_after_max",
+        "stream_survival",
+        "dirty_error_ratio",
+        "reclaim_p50",
+        "reclaim_p95",
+        "sustainable_rate",
+    }
+)
+"""Measures that are concluded for the whole run; they take no `during`."""

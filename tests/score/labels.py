@@ -135,9 +135,12 @@ def _slow(record: RunRecord, opened_ns: dict[str, int]) -> dict[int, int]:
             continue
         if pod.job_id not in made and pod.at_ns > window.at_ns:
             slow[window.window] = accepted_ns[window.window]
-        elif pod.phase == "Running" and window.window not in slow:
-            if pod.at_ns + SLOW_NS <= window.at_ns < opened_ns.get(pod.job_id, window.at_ns + 1):
-                slow[window.window] = pod.at_ns
+        elif (
+            pod.phase == "Running"
+            and window.window not in slow
+            and pod.at_ns + SLOW_NS <= window.at_ns < opened_ns.get(pod.job_id, window.at_ns + 1)
+        ):
+            slow[window.window] = pod.at_ns
         made.add(pod.job_id)
     return slow
 

@@ -17,7 +17,6 @@ from harness.history.events import (
     NodeSeen,
     Outcome,
     PodSeen,
-    ServiceSeen,
     WindowAccepted,
     WindowClosed,
     WindowReady,
@@ -31,6 +30,8 @@ from harness.judge.world import World
 S = 1_000_000_000
 NODE_GRACE_NS = 60 * S
 """A node whose kubelet died is seen NotReady within this time (40 s on Kubernetes as shipped)."""
+BEFORE_NS, AFTER_NS = 5 * S, 15 * S
+"""What is seen of a window's objects is seen from so long before it was accepted until so long after it was over for its client."""
 DRY_NS = 4 * S
 """A stream without a frame for this long has run dry."""
 TOGETHER_NS = 3 * S
@@ -72,7 +73,12 @@ class Life:
     @cached_property
     def pods(self) -> tuple[tuple[str, PodSeen], ...]:
         """Return what was seen of its pod: record identity and sight, in order of time."""
-        return self.cluster.pods.get(self.closed.job_id, ())
+        found = self.cluster.pods.get(self.closed.job_id, ())
+        return tuple(one for one in found if self._is_mine(one[1].at_ns))
+
+    def _is_mine(self, at_ns: int) -> bool:
+        """Return whether something of its job was seen around its own life: a server that counts anew uses job ids again."""
+        return self.accepted_ns - BEFORE_NS <= at_ns <= self.at_ns + AFTER_NS
 
     @property
     def node(self) -> str:
@@ -81,13 +87,24 @@ class Life:
 
     @property
     def placed_ns(self) -> int | None:
-        """When its pod was first seen on a node."""
-        return next((pod.at_ns for _, pod in self.pods if pod.node), None)
+        """When its pod was first seen on a node; None if it was not before the window's end."""
+        return next((pod.at_ns for _, pod in self.pods if pod.node and pod.at_ns <= self.at_ns), None)
+
+    @property
+    def made_ns(self) -> int | None:
+        """When its pod was first seen; None if it was not before the window's end."""
+        return next((pod.at_ns for _, pod in self.pods if pod.at_ns <= self.at_ns), None)
+
+    @property
+    def job_seen(self) -> bool:
+        """Return whether its Job was seen before the window's end."""
+        found = self.cluster.jobs.get(self.closed.job_id, ())
+        return any(job.exists and self._is_mine(job.at_ns) and job.at_ns <= self.at_ns for job in found)
 
     @property
     def ran(self) -> bool:
-        """Return whether its pod was ever seen Ready."""
-        return any(pod.ready for _, pod in self.pods)
+        """Return whether its pod was seen Ready before the window's end."""
+        return any(pod.ready and pod.at_ns <= self.at_ns for _, pod in self.pods)
 
     @property
     def lost_ns(self) -> int | None:
@@ -107,7 +124,7 @@ class Life:
     def events(self) -> tuple[tuple[str, ClusterEventSeen], ...]:
         """Return Kubernetes' Events about its pod or Job until it ended."""
         found = self.cluster.events.get(self.closed.job_id, ())
-        return tuple((where, event) for where, event in found if event.at_ns <= self.at_ns + S)
+        return tuple(one for one in found if self.accepted_ns - BEFORE_NS <= one[1].at_ns <= self.at_ns + S)
 
     def said(self, *parts: str) -> tuple[str, ...]:
         """Return the identities of the Events whose text has one of `parts`."""
@@ -144,13 +161,9 @@ class Life:
     @property
     def job_gone_ns(self) -> int | None:
         """When its Job was first seen gone; None if it was not before the window's end and a second."""
-        gone = [job.at_ns for job in self.cluster.jobs.get(self.closed.job_id, ()) if not job.exists]
+        found = self.cluster.jobs.get(self.closed.job_id, ())
+        gone = [job.at_ns for job in found if not job.exists and job.at_ns >= self.accepted_ns]
         return next((at for at in gone if at <= self.at_ns + S), None)
-
-    @property
-    def service_seen(self) -> bool:
-        """Return whether its Service was ever seen."""
-        return any(service.exists for service in self.cluster.services.get(self.closed.job_id, ()))
 
     # --- the node ---------------------------------------------------------------------------------
 
@@ -196,7 +209,6 @@ class ClusterLives:
         pods: dict[str, list[tuple[str, PodSeen]]] = defaultdict(list)
         events: dict[str, list[tuple[str, ClusterEventSeen]]] = defaultdict(list)
         self.jobs: dict[str, list[JobSeen]] = defaultdict(list)
-        self.services: dict[str, list[ServiceSeen]] = defaultdict(list)
         self.nodes: dict[str, list[NodeSeen]] = defaultdict(list)
         self._bad: dict[str, list[int]] = defaultdict(list)
         for record, pod in world.of(PodSeen):
@@ -205,8 +217,6 @@ class ClusterLives:
         for _, job in world.of(JobSeen):
             if job.job.startswith("grpc-job-"):
                 self.jobs[job.job_id].append(job)
-        for _, service in world.of(ServiceSeen):
-            self.services[service.job_id].append(service)
         for _, node in world.of(NodeSeen):
             self.nodes[node.node].append(node)
         for record, told in world.of(ClusterEventSeen):

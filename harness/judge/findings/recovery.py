@@ -50,7 +50,7 @@ class RecoveryFinding(Finding, frozen=True, kw_only=True):
     dirty_errors: int
     """Other server errors, timeouts, lost connections, answers that cannot be read."""
     made_by_failed: tuple[str, ...] = ()
-    """Jobs in the cluster that failed creates left behind or began; there should be none."""
+    """Jobs in the cluster that failed creates may have made: they appeared while one was decided, and no request of ours explains them."""
 
 
 class ReclaimFinding(Finding, frozen=True, kw_only=True):

@@ -12,7 +12,7 @@ import pytest
 from harness.chaos.guard import remove_socket_folder
 from harness.conduct.audit import Audit
 from harness.conduct.stop import Stop
-from harness.errors import Unreachable
+from harness.errors import AccessDenied, Unreachable
 from harness.history.events import (
     AuditSeen,
     Event,
@@ -52,7 +52,7 @@ class Small:
 
     def __init__(self) -> None:
         self.kept: dict[str, list[dict[str, Any]]] = {}
-        self.away = False
+        self.away = self.forbidden = False
 
     def _of(self, kind: str) -> list[dict[str, Any]]:
         if self.away:
@@ -69,6 +69,8 @@ class Small:
         return self._of("pods")
 
     def objects(self, kind: str, namespace: str, selector: str = "") -> list[dict[str, Any]]:
+        if self.forbidden:
+            raise AccessDenied("may not list")
         if kind == "leases":
             return self._of("leases")
         return [obj for obj in self._of(f"{namespace}/{kind}") if obj["metadata"]["labels"]]
@@ -237,3 +239,17 @@ def test_the_guard_removes_the_socket_folder_of_a_dead_conductor_and_nothing_els
         assert other.exists()
     finally:
         other.rmdir()
+
+
+@pytest.mark.parametrize("played", [True, False])
+def test_who_may_not_list_what_faults_make_cannot_say_that_none_is_left(
+    target: Target, stop: Stop, played: bool
+) -> None:
+    cluster = Small()
+    cluster.forbidden = True
+    history = tuple(one for one in HISTORY if played or not isinstance(one.event, FaultChanged))
+    rows = {
+        one.object_kind: one for one in audited(cluster, target, stop, history) if isinstance(one, AuditSeen)
+    }
+    assert (rows["fault's object"].seen, rows["Lease"].seen) == (not played, not played)
+    assert rows["Job"].seen

@@ -36,6 +36,9 @@ def test_a_misspelt_measure_is_code_2_and_the_right_one_is_named(
     [
         ("of: streaming", "of: streamin", "did you mean `streaming`?"),
         ("measure: refusals,", "measure: refusals, of: accepted,", "takes no `of`"),
+        ("of: over_admission", "of: over-admission", "did you mean `over_admission`?"),
+        ("admission_violations, of: over_admission,", "cause_ratio,", "cause_ratio needs `of`: a cause"),
+        ("of: over_admission,", "of: over_admission, during: hold,", "concluded for the whole run"),
         ("with: {nodes: all}", "with: {nodez: all}", "did you mean 'nodes'?"),
         ("experiment: kill-mongo", "experiment: kill-mango", "'kill-mango' is nowhere to be found"),
         ('"${beyond}"', '"${dozen}"', "declare dozen under `variables:`"),

@@ -12,6 +12,7 @@ from harness.history.events import (
     FaultChanged,
     FaultStep,
     FirstFrame,
+    LoadState,
     NodeSeen,
     Outcome,
     Phase,
@@ -146,6 +147,20 @@ class Story:
         if service:
             self.service(job, sent_s + 0.05, gone_s)
         return window
+
+    def load(self, at_s: float, *, wanted: int = 3, lag_s: float = 0.0) -> None:
+        """What the load says of itself at a second."""
+        said = LoadState(
+            at_ns=self.at(at_s),
+            streams_open=0,
+            opening=0,
+            creates=0,
+            unknown=0,
+            lag_ns=ns(lag_s),
+            cpu=0.1,
+            wanted=wanted,
+        )
+        self.say(said, "engine")
 
     def service(self, job: str, from_s: float, gone_s: float | None) -> None:
         name = f"grpc-service-{job}"

@@ -300,3 +300,27 @@ def test_knowing_less_never_adds_an_alarm(seed: int, bug: str, by_ms: int) -> No
         kinds.append({one.kind: one.count for one in found.violations})
     assert set(kinds[1]) <= set(kinds[0])
     assert all(kinds[1][kind] <= kinds[0][kind] for kind in kinds[1])
+
+
+def test_what_was_never_asked_and_what_nobody_could_see_is_not_judged() -> None:
+    empty = Refusals(
+        *(np.zeros(0, dtype=np.int64),) * 2, np.zeros(0, dtype=bool), np.zeros(0, dtype=np.int64)
+    )
+    nothing = admission((), empty, limit=2, sighted=True, end_ns=ns(10))
+    blind = admission([hold("1-1", (1, 5))], empty, limit=2, sighted=True, end_ns=ns(10), blind_share=0.3)
+    assert [one.status for one in (nothing, blind)] == [Status.UNJUDGED] * 2
+    found = admission([hold("1-1", (1, 5))], empty, limit=0, sighted=True, end_ns=ns(10), blind_share=0.3)
+    assert found.status is Status.FAILED, "what was seen is certain, however little was seen"
+
+
+@pytest.mark.parametrize("mongodb", [True, False])
+def test_only_what_the_limit_refuses_late_is_late(mongodb: bool) -> None:
+    story = Story(max_windows=3 if mongodb else 1).begin()
+    story.depends(1, "mongodb", up=True)
+    story.window(2, 30, gone_s=31)
+    if mongodb:
+        story.depends(11, "mongodb", up=False)
+    story.refused(12, 18.5)
+    story.end(40)
+    kinds = [one.kind for one in story.judged().admission.violations]
+    assert kinds == ([] if mongodb else ["late_refusal"])

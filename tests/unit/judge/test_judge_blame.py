@@ -2,9 +2,10 @@
 
 from collections import Counter
 
+import pytest
 from run_story import WATCHERS, Story
 
-from harness.history.events import JobSeen, NodeSeen, PodSeen, WatcherState
+from harness.history.events import JobSeen, NodeSeen, Outcome, PodSeen, WatcherState
 from harness.judge.findings import BlameGroup, Limit
 
 
@@ -175,3 +176,14 @@ def test_a_target_without_a_broker_has_no_blind_spot_there() -> None:
     story.refused(10, 10.1)
     group = only(story)
     assert (group.blind, group.cause) == ((), "unexplained")
+
+
+@pytest.mark.parametrize("lag_s", [3.9, 4.9])
+def test_a_long_stall_of_our_own_loop_is_ours_however_far_back_it_reaches(lag_s: float) -> None:
+    story = Story().begin()
+    for second in range(1, 11):
+        story.load(second)
+    story.load(15, lag_s=lag_s)
+    story.window(2, 30, gone_s=31)
+    story.attempt(10.2, 14.97, Outcome.READ_TIMEOUT)
+    assert only(story).cause == "generator"

@@ -159,3 +159,56 @@ def test_shifting_all_times_shifts_every_instant_and_no_length(by_s: int) -> Non
         found = taken_apart(moved)
         told.append(([_times(one, ns(shift)) for one in found.instants], found.seconds_stalled, found.errors))
     assert told[0] == told[1]
+
+
+def test_what_was_amiss_before_the_fault_has_noticed_nothing() -> None:
+    story = outage()
+    for at_s in (10, 20, 30, 40.05):
+        story.depends(at_s, "broker", up=False)
+    assert instants(taken_apart(story))["detected"] == pytest.approx(40.3)
+
+
+def test_a_share_of_nothing_is_no_baseline_to_come_back_to() -> None:
+    story = Story(max_windows=10).begin()
+    story.phase(0.5, Phase.BASELINE)
+    for second in range(10, 90):
+        story.refused(second, second + 0.1)
+    story.fault("mongo", injected=40, undone=50, verified=51)
+    story.end(100)
+    found = taken_apart(story)
+    assert instants(found)["success back"] is None
+    assert "success back" not in found.never
+
+
+def test_the_load_s_own_ramp_is_no_level_to_come_back_to() -> None:
+    story = Story(max_windows=40).begin()
+    story.phase(0.5, Phase.BASELINE)
+    for tenth in range(300):
+        story.load(tenth / 3, wanted=30)
+    for number in range(30):
+        story.window(10 + number / 10, 41 if number > 5 else 90, gone_s=42 if number > 5 else 91)
+    story.fault("mongo", injected=20, undone=45, verified=46)
+    story.refused(21, 21.1)
+    story.end(100)
+    assert "windows back" in taken_apart(story).never
+
+
+def test_a_stream_that_stays_silent_until_the_end_has_stalled_until_then() -> None:
+    story = outage()
+    window = story.window(20, 88, gone_s=90)
+    story.frames += [(story.at(21 + tenth / 10), window, 100, 0) for tenth in range(210)]  # until 42 s
+    assert taken_apart(story).seconds_stalled == pytest.approx(
+        53 - 42, abs=0.3
+    )  # the fault's time ends at 53 s
+
+
+def test_a_window_that_never_gets_ready_holds_its_slot_all_the_same() -> None:
+    story = Story(max_windows=10).begin()
+    story.phase(0.5, Phase.BASELINE)
+    for second in range(1, 11):
+        story.window(second, second + 60, gone_s=second + 61, outcome=Outcome.PENDING_NO_START)
+    story.end(100)
+    found = story.judged().reclaim
+    assert found is not None
+    assert found.sustainable_per_s == pytest.approx(10 / 60.9, rel=1e-3)
+    assert found.bound_by == "ready"

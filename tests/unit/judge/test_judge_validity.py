@@ -324,3 +324,36 @@ def test_the_fields_forty_of_forty_run_does_not_pass_here() -> None:
 
 def test_the_same_run_without_its_defects_passes() -> None:
     assert field_run(healthy=True).verdict.status is Status.PASSED
+
+
+def test_a_pause_in_which_nothing_is_wanted_is_no_silence() -> None:
+    for pause, breached in ((True, False), (False, True)):
+        story = Story(max_windows=10).begin()
+        story.phase(1, Phase.BASELINE)
+        story.window(2, 119, gone_s=120)
+        for second in range(1, 120):
+            story.load(second, wanted=0 if pause and 20 <= second < 100 else 3)
+            if second < 20 or second > 101:
+                story.frames.append((story.at(second), 1, 100, 0))
+        story.end(121)
+        broken = [check.name for check in story.judged().validity.checks if check.status is not Status.PASSED]
+        assert ("silent" in broken) == breached
+
+
+def test_a_gate_that_fails_on_a_run_that_proves_nothing_is_unjudged() -> None:
+    story = run(lag_s=3)
+    story.gates = (GatePlan(name="quick", measure="create_p95", op="<=", limit=0.001, min_samples=0),)
+    story.end(60)
+    found = story.judged()
+    [gate] = [gate for gate in found.gates if gate.name == "quick"]
+    assert gate.status is Status.UNJUDGED
+    assert found.verdict.exit_code == Exit.UNJUDGED
+
+
+def test_two_images_that_were_there_from_the_start_have_not_changed() -> None:
+    for at_s, changed in ((0.2, 0.0), (30, 1.0)):
+        story = run()
+        story.pod(at_s, role="focus_server", name="other", image="focus:2")
+        story.end(60)
+        [check] = [check for check in story.judged().validity.checks if check.name == "images_changed"]
+        assert check.value == changed

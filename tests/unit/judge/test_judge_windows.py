@@ -1,5 +1,6 @@
 """Open windows: whose they are, and the interval their count lies in."""
 
+import msgspec
 from run_story import Story
 
 from harness.history.events import Outcome, Phase, WatcherState
@@ -98,3 +99,27 @@ def test_windows_are_counted_by_how_they_ended() -> None:
     found = story.judged().windows
     assert found.outcomes == {"pending_no_start": 1, "streaming": 1, "unavailable_503": 1}
     assert (found.own, found.still_open, found.ready, found.first_frame) == (3, 1, 2, 2)
+
+
+def test_a_job_id_that_is_given_again_is_another_window() -> None:
+    story = Story(max_windows=1).begin()
+    story.window(2, 10, gone_s=11)
+    story.window(100, 110, gone_s=111)
+    again = {"2-702": "1-701", "grpc-service-2-702": "grpc-service-1-701"}
+    names = ("job_id", "service")
+    story.events = [
+        (
+            writer,
+            msgspec.structs.replace(
+                event,
+                **{name: again[getattr(event, name)] for name in names if getattr(event, name, "") in again},
+            ),
+        )
+        for writer, event in story.events
+    ]
+    story.end(150)
+    found = story.judged()
+    assert (found.open_windows.certain_max, found.seconds[50].open.possible) == (1, 0)
+    assert found.admission.violations == ()
+    assert found.reclaim is not None
+    assert (found.reclaim.windows, found.reclaim.reclaim_p95_s) == (2, 1.0)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.history.events import FaultStep, Outcome
+from harness.history.events import FaultChanged, FaultStep, Outcome
 from harness.history.samples import ATTEMPTS
 from harness.judge.blame import Failures
 from tests.score.labels import Label, Truth, edges_ns, labels_of, request_number, run_start_ns, truth_of
@@ -29,8 +29,8 @@ class Played:
         self.end_ns = 100 * S
         self.changes: list[Any] = []
 
-    def of(self, _kind: type) -> list[Any]:
-        return self.changes
+    def of(self, kind: type) -> list[Any]:
+        return self.changes if kind is FaultChanged else []
 
 
 class Change:

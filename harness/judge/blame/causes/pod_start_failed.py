@@ -1,4 +1,4 @@
-"""The window's pod was placed and did not come up: image, crash, admission, or a port that never opened."""
+"""The window's pod did not come up: image, crash, admission, a port that never opened, or a Job that made no pod in time."""
 
 from harness.history.events import Outcome
 from harness.judge.blame.cause import Cause, Claim
@@ -24,7 +24,7 @@ FAILED = frozenset(
 
 
 def of_window(life: Life) -> Claim:
-    """Claim a window whose pod failed before it was ready, or ran and never opened its port."""
+    """Claim a window whose pod failed before it was ready, ran and never opened its port, or was not even made in time."""
     if life.outcome is not Outcome.PENDING_NO_START:
         return Claim.NO
     reasons = life.reasons()
@@ -32,14 +32,16 @@ def of_window(life: Life) -> Claim:
         return Claim.CERTAIN
     if life.failed_before_ready:
         return Claim.LIKELY
-    return Claim.POSSIBLE if life.placed_ns is not None else Claim.NO
+    if life.placed_ns is not None:
+        return Claim.POSSIBLE
+    return Claim.POSSIBLE if life.job_seen and life.made_ns is None and not life.blind("pods") else Claim.NO
 
 
 CAUSE = Cause(
     name="pod_start_failed",
     heading="The window's pod did not start",
-    sentence="Its pod was placed on a node and failed, or ran and never opened its port.",
-    remedy="describe the pod and read its log; delete the Job",
+    sentence="Its pod failed, or ran and never opened its port, or its Job had made none in time.",
+    remedy="describe the Job and its pod, and read the pod's log; delete the Job",
     needs=frozenset({"pods", "events"}),
     window=of_window,
 )
