@@ -16,6 +16,8 @@ from harness.history.writer import HistoryWriter
 
 REPEAT_NS = 10 * SECOND_NS
 """A dependency's state is written on change, and this often without one."""
+DOWN_REPEAT_NS = SECOND_NS
+"""That it is still down is written more often: since the last such word it may have been back."""
 SLOWER_NS = SECOND_NS // 10
 """A dependency that takes this much longer or less than last written, and twice or half as long, has changed too."""
 
@@ -71,13 +73,13 @@ class Notebook:
             self._last.pop((kind.__name__, key), None)
 
     def dependency(self, name: str, *, up: bool, at_ns: int, latency_ns: int = 0, detail: str = "") -> None:
-        """Write a dependency's state if it changed (by its latency, too), or was last written `REPEAT_NS` ago."""
+        """Write a dependency's state if it changed (by its latency, too), or was last written `REPEAT_NS` ago (`DOWN_REPEAT_NS` while it is down)."""
         slot = (DependencySeen.__name__, name)
         with self._lock:
             before = self._last.get(slot)
             if isinstance(before, DependencySeen):
                 same = before.up == up and not _shifted(before.latency_ns, latency_ns)
-                if same and at_ns - before.at_ns < REPEAT_NS:
+                if same and at_ns - before.at_ns < (REPEAT_NS if up else DOWN_REPEAT_NS):
                     return
             event = DependencySeen(at_ns=at_ns, dependency=name, up=up, latency_ns=latency_ns, detail=detail)
             self._last[slot] = event

@@ -184,8 +184,8 @@ def others(seed: int) -> list[Run]:
         *_cut("missing", "seed", LOW, seed, missing, OTHER, trick="missing"),
         *_cut("frozen-low", "seed", LOW, seed, blind, OTHER, trick="frozen"),
         *_cut("frozen-high", "seed", HIGH, seed, blind, OTHER, trick="frozen"),
-        *_cut("unserved", "field", HIGH, seed, unserved, OTHER, trick="impatient"),
-        *_cut("killed", "field", HIGH, seed, [("kill-streams",)] * 8, OTHER, trick="impatient"),
+        *_cut("unserved", "field", LOW, seed, unserved, OTHER, trick="impatient"),
+        *_cut("killed", "field", LOW, seed, [("kill-streams",)] * 8, OTHER, trick="impatient"),
     ]
 
 

@@ -162,8 +162,9 @@ class Creates:
         """
         steps = self.world.dependencies[name].steps
         poll_ns = SLOW_POLL_NS.get(name, POLL_NS)
-        certain = self.always(steps, DOWN, 0, BACK_NS)
         lasting = steps.equal(DOWN).lowest(self.done_ns, self.done_ns + BACK_NS).astype(bool)
+        lasting |= self._next_word(steps, DOWN)
+        certain = self.always(steps, DOWN) & lasting
         slow = self.world.latency(name).highest(self.sent_ns - POLL_NS, self.done_ns + poll_ns) >= SLOW_NS
         claims = strongest(
             where(certain, Claim.CERTAIN),
@@ -172,6 +173,14 @@ class Creates:
             where(slow & self.waited, Claim.POSSIBLE),
         )
         return self.as_seen(claims, name)
+
+    def _next_word(self, steps: Steps, value: int) -> Flags:
+        """Return for which the next thing that was said after the decision was `value`."""
+        place = np.searchsorted(steps.at_ns, self.done_ns)
+        said: Flags = (place < len(steps.at_ns)) & (
+            steps.values[np.minimum(place, len(steps.at_ns) - 1) + 1] == value
+        )
+        return said
 
     @cached_property
     def waited(self) -> Flags:

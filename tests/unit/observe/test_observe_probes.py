@@ -95,15 +95,15 @@ def test_focus_server_is_up_while_it_answers_and_the_fibre_is_asked_for_too(note
     assert fibre == [True, False]
 
 
-def test_a_dependency_is_written_on_change_and_every_ten_seconds(notes: Any) -> None:
+def test_a_dependency_is_written_on_change_every_ten_seconds_and_every_second_while_it_is_down(notes: Any) -> None:
     notebook, events, clock = notes
-    for up in (True, True, False, False, True):
+    for up in (True, True, False, False, False, True):
         notebook.dependency("mongodb", up=up, at_ns=clock.now())
         clock.advance(SECOND_NS)
     clock.advance(REPEAT_NS)
     notebook.dependency("mongodb", up=True, at_ns=clock.now())
     written = [(event.up, event.at_ns // SECOND_NS) for event in events()]
-    assert written == [(True, 0), (False, 2), (True, 4), (True, 15)]
+    assert written == [(True, 0), (False, 2), (False, 3), (False, 4), (True, 5), (True, 16)]
 
 
 def test_a_probe_asks_on_its_beat_and_leaves_out_missed_ones(notes: Any) -> None:

@@ -20,7 +20,7 @@ def of_creates(creates: Creates) -> Claims:
 
 def of_window(life: Life) -> Claim:
     """Claim a window whose pod was put nowhere while no share was free anywhere."""
-    if life.outcome is not Outcome.PENDING_NO_START or life.placed_ns is not None:
+    if life.outcome is not Outcome.PENDING_NO_START or life.made_ns is None or life.placed_ns is not None:
         return Claim.NO
     return life.without(life.world.spare_shares)
 
