@@ -91,6 +91,20 @@ def test_what_went_down_between_two_questions_is_the_cause_of_what_failed_in_bet
     assert cause(story) == "mongodb_unavailable"
 
 
+@pytest.mark.parametrize("said_again", [True, False])
+def test_what_is_said_to_be_still_down_after_a_refusal_was_down_at_it(said_again: bool) -> None:
+    story = well()
+    story.depends(20, "mongodb", up=False)
+    if said_again:
+        story.depends(25.3, "mongodb", up=False)
+    story.depends(26, "mongodb", up=True)
+    story.depends(20, "kubernetes_api", up=False)
+    story.depends(23, "kubernetes_api", up=True)  # the server may not have found it again
+    story.say(WatcherState(at_ns=story.at(24), watcher="pods", seeing=False), "observe")
+    story.refused(25, 25.1, OWN)
+    assert cause(story) == ("mongodb_unavailable" if said_again else "unknown")
+
+
 def test_rights_that_are_gone_and_an_api_that_is_silent_lie_behind_one_cause() -> None:
     told = {}
     for dependency in ("kubernetes_api", "server_rights"):
