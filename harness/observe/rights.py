@@ -35,7 +35,7 @@ class ServerRights:
         self._cluster = cluster
         self._kubernetes = kubernetes
         self._account = ""
-        self._read_at = 0.0
+        self._read_at = float("-inf")
 
     def ask(self) -> None:
         """Raise NoAnswer if a right is missing, CannotSee if nobody can tell."""
@@ -53,7 +53,9 @@ class ServerRights:
             raise CannotSee(str(error)) from error
 
     def _read(self) -> str:
-        role = self._kubernetes.roles[RoleName.FOCUS_SERVER]
+        role = self._kubernetes.roles.get(RoleName.FOCUS_SERVER)
+        if role is None:
+            raise CannotSee("the target names no role focus_server, so nobody knows its service account")
         workload: Object = self._cluster.get(_KINDS[role.kind], role.name)
         return str(workload["spec"]["template"]["spec"].get("serviceAccountName") or "default")
 

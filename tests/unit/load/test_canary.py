@@ -74,7 +74,7 @@ def test_frames_are_counted_none_is_lost_and_a_loop_that_is_held_up_reads_them_l
 def test_the_canary_ends_with_whoever_started_it() -> None:
     read, write = os.pipe()
     process = subprocess.Popen(
-        [sys.executable, "-m", "harness.engine.canary"], stdin=read, stdout=subprocess.PIPE
+        [sys.executable, "-m", "harness.engine.canary", str(os.getpid())], stdin=read, stdout=subprocess.PIPE
     )
     os.close(read)
     assert process.stdout is not None
@@ -82,6 +82,31 @@ def test_the_canary_ends_with_whoever_started_it() -> None:
     os.close(write)  # as when an engine is killed: nobody holds the other end
     assert process.wait(10) == 0
     process.stdout.close()
+
+
+def test_a_canary_that_stands_still_ends_with_its_engine_too(tmp_path: Path) -> None:
+    script = (
+        "import os, subprocess, sys; "
+        "canary = subprocess.Popen([sys.executable, '-m', 'harness.engine.canary', str(os.getpid())], "
+        "stdin=subprocess.PIPE, stdout=subprocess.PIPE); "
+        "canary.stdout.readline(); print(canary.pid, flush=True); sys.stdin.read()"
+    )
+    engine = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert engine.stdout is not None
+    assert engine.stdin is not None
+    canary = int(engine.stdout.readline())
+    os.kill(canary, signal.SIGSTOP)
+    engine.kill()
+    engine.wait()
+    until = time.monotonic() + 5
+    while Path(f"/proc/{canary}").exists() and time.monotonic() < until:
+        time.sleep(0.05)
+    lives = Path(f"/proc/{canary}").exists() and "Z" not in Path(f"/proc/{canary}/stat").read_text()
+    if lives:
+        os.kill(canary, signal.SIGKILL)
+    engine.stdin.close()
+    engine.stdout.close()
+    assert not lives
 
 
 def test_a_canary_that_stands_still_does_not_keep_its_engine_from_ending(tmp_path: Path) -> None:

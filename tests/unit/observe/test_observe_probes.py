@@ -95,7 +95,9 @@ def test_focus_server_is_up_while_it_answers_and_the_fibre_is_asked_for_too(note
     assert fibre == [True, False]
 
 
-def test_a_dependency_is_written_on_change_every_ten_seconds_and_every_second_while_it_is_down(notes: Any) -> None:
+def test_a_dependency_is_written_on_change_every_ten_seconds_and_every_second_while_it_is_down(
+    notes: Any,
+) -> None:
     notebook, events, clock = notes
     for up in (True, True, False, False, False, True):
         notebook.dependency("mongodb", up=up, at_ns=clock.now())
