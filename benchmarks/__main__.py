@@ -12,7 +12,7 @@ import threading
 import time
 from pathlib import Path
 
-from benchmarks import admission, history, invariant, judging
+from benchmarks import admission, history, judging
 from benchmarks.rows import Row, keep, table
 from benchmarks.world import World, world
 
@@ -34,7 +34,6 @@ def main() -> None:
         rows += history.measure(COMMAND.format("history"))
     if "judging" in parts:
         rows += judging.measure(COMMAND.format("judging"))
-        rows += invariant.measure(COMMAND.format("judging"))
     starts_s: list[float] = []
     if "admission" in parts:
         with world(*SANDBOX) as here:
