@@ -7,6 +7,8 @@ context is used; a cluster whose kube-system uid differs from the target file's 
 import json
 import os
 from collections.abc import Callable
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from threading import Event
 from typing import Any, Literal
 from urllib.parse import urlencode
@@ -350,6 +352,17 @@ class Cluster:
     def version(self) -> str:
         """Return the server's version, such as `v1.36.2`."""
         return str(self._json("GET", "/version")["gitVersion"])
+
+    def server_time(self) -> datetime | None:
+        """Return what the server's clock says, to the second; None if its answer has no date."""
+        with ours("GET /version"):
+            response = self.open("GET", "/version", {}, None, "", self.timeout_s)
+            response.drain_conn()
+            response.release_conn()
+        try:
+            return parsedate_to_datetime(response.headers.get("Date", ""))
+        except ValueError:
+            return None
 
     def ensure_harness_namespace(self) -> None:
         """Create our namespace if it is missing."""

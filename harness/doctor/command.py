@@ -43,7 +43,8 @@ class Order:
 def doctor_command(order: Order) -> Exit:
     """Do what was ordered; return the exit code of the common table."""
     _refuse_what_does_not_go_together(order)
-    sight = look_at(load_target(find_target(order.target)), order.older_than_s)
+    file = find_target(order.target)
+    sight = look_at(load_target(file), order.older_than_s, str(file))
     out = _page()
     if order.fix is not None:
         return _fix(order, sight, BY_NAME[order.fix], out)

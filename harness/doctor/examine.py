@@ -7,8 +7,9 @@ another from answering.
 import threading
 import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
-from harness.cluster import connect
+from harness.cluster import Cluster, connect
 from harness.doctor.asking import RealAsking
 from harness.doctor.checks import CHECKS, Check
 from harness.doctor.result import CannotLook, CheckResult, unknown
@@ -21,7 +22,7 @@ CHECK_S = 9.0
 """When a check that has not answered is given up."""
 
 
-def look_at(target: Target, older_than_s: float) -> Sight:
+def look_at(target: Target, older_than_s: float, source: str = "") -> Sight:
     """Connect and return a sight of the target; one without a world where the API server does not answer.
 
     Raises what connecting raises for a cluster that is another one, or refuses us.
@@ -33,15 +34,38 @@ def look_at(target: Target, older_than_s: float) -> Sight:
             RealAsking(target, None),
             "the target has `kube: none`: the cluster cannot be seen",
             older_than_s=older_than_s,
+            source=source,
         )
     try:
         cluster = connect(target)
     except Unreachable as error:
         return Sight(
-            target, None, RealAsking(target, None), str(error), unreachable=True, older_than_s=older_than_s
+            target,
+            None,
+            RealAsking(target, None),
+            str(error),
+            unreachable=True,
+            older_than_s=older_than_s,
+            source=source,
         )
     cluster.be_brisk()
-    return Sight(target, cluster, RealAsking(target, cluster), older_than_s=older_than_s)
+    return Sight(
+        target,
+        cluster,
+        RealAsking(target, cluster),
+        older_than_s=older_than_s,
+        ahead_s=_ahead_s(cluster),
+        source=source,
+    )
+
+
+def _ahead_s(cluster: Cluster) -> float:
+    """Return how much later our clock is than the API server's, or up to a second more: its date is of whole seconds."""
+    try:
+        theirs = cluster.server_time()
+    except HarnessError:
+        return 0.0
+    return 0.0 if theirs is None else (datetime.now(UTC) - theirs).total_seconds()
 
 
 def examine(sight: Sight, checks: Sequence[Check] = CHECKS, within_s: float = CHECK_S) -> list[CheckResult]:

@@ -4,13 +4,11 @@ Takes the target's lock, so that a campaign is never meddled with; writes each s
 right before, makes the plan anew, and deletes by uid and resourceVersion, so that what was reused meanwhile is left alone.
 """
 
-import shlex
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Any, cast
 
 from harness.cluster import (
     Cluster,
@@ -25,18 +23,21 @@ from harness.cluster import (
     version_of,
 )
 from harness.doctor.checks import CHECKS
+from harness.doctor.commands import run_command, run_hand
 from harness.doctor.diagnosis import healthy
 from harness.doctor.examine import examine
 from harness.doctor.journal import Journal
 from harness.doctor.remedies import Plan, Remedy, Touch
 from harness.doctor.result import CheckResult, Result
 from harness.doctor.sight import Sight
-from harness.errors import AccessDenied, Exit, HarnessError, StillBroken, Unreachable
+from harness.errors import AccessDenied, Exit, HarnessError, RecordUnusable, StillBroken, Stopped, Unreachable
 
-HAND_TIMEOUT_S = 20.0
 SWEEP_TIMEOUT_S = 90.0
 LOOK_AGAIN_S = 1.0
 TRIES = 3
+HARMLESS = (Stopped, RecordUnusable)
+"""After these, what was not done yet was simply not done."""
+CHANGED = "it has changed meanwhile: the remedy would not do that to it any more"
 VERBS = {"delete": "delete", "patch": "patch", "create": "create"}
 Say = Callable[[str], None]
 
@@ -74,36 +75,69 @@ class Mending:
         self._say = say
         self._lease: Lease | None = None
         self._outcome = Outcome()
+        self._plan = Plan()
+        self._sent = False
+        """Whether a write of the present step is on its way or done."""
+        self._rescuing = False
 
     def run(self, plan: Plan) -> Outcome:
         """Do the plan; raises TargetBusy, AccessDenied before anything is done, StillBroken if a step failed half way."""
+        self._plan = plan
         self._refuse_without_rights(plan)
-        if not self._remedy.takes_lock:
+        if self._remedy.lock == "none":
+            return self._held(plan)
+        if self._remedy.lock == "its own":
             refuse_if_in_use(self._cluster)
             return self._held(plan)
-        with Lease.acquire(self._cluster, self._run_id, ends="as soon as it is mended") as lease:
-            self._lease = lease
+        lease = Lease.acquire(self._cluster, self._run_id, ends="as soon as it is mended")
+        self._lease = lease
+        try:
             return self._held(plan)
+        finally:
+            try:
+                lease.release()
+            except HarnessError as error:
+                self._say(f"  the lock was not given back ({error}); it lapses by itself")
 
     def _held(self, plan: Plan) -> Outcome:
         for refusal in plan.refused:
             self._journal.write("refused", object=refusal.what, why=refusal.why)
         for index, touch in enumerate(plan.touches):
+            self._sent = False
             try:
                 self._alive()
                 self._step(touch)
-            except BaseException:
-                self._not_half(plan.touches[index:])
+            except BaseException as error:
+                if self._outcome.done or (self._sent and isinstance(error, Unreachable)):
+                    left = self._not_half(plan.touches[index:])
+                    if left and isinstance(error, HarnessError) and not isinstance(error, HARMLESS):
+                        raise self._broken(touch, error, left) from error
                 raise
         self._outcome.after = self._look_again()
         return self._outcome
 
-    def _not_half(self, left: Sequence[Touch]) -> None:
-        """Do what is left of a remedy that must not end half way (scaled down, not up again), whatever has come between."""
-        if self._outcome.done:
-            for touch in left:
-                if touch.does == "patch" and not touch.recheck:
+    def _not_half(self, left: Sequence[Touch]) -> list[Touch]:
+        """Do what is left of a remedy that must not end half way (scaled down, not up again); return what is still to be done."""
+        self._rescuing = True
+        undone = list(left)
+        for touch in left:
+            if touch.does == "patch" and not touch.recheck:
+                try:
                     self._step(touch)
+                except HarnessError as error:
+                    self._say(f"  NOT done: {touch.words}: {error}; by hand: {touch.line}")
+                    undone = [touch]
+                else:
+                    undone = []
+        return undone
+
+    def _broken(self, touch: Touch, error: HarnessError, left: Sequence[Touch]) -> StillBroken:
+        done = (
+            "; ".join(self._outcome.done)
+            or f"perhaps {touch.does} {touch.kind.removesuffix('s')} {touch.name}"
+        )
+        hand = "; ".join(one.line for one in left) or "nothing: the rest was done all the same"
+        return StillBroken(f"{touch.words}: {error}; done before: {done}; by hand: {hand}")
 
     def _refuse_without_rights(self, plan: Plan) -> None:
         needed = {
@@ -125,38 +159,47 @@ class Mending:
             "namespace": touch.namespace,
             "uid": touch.uid,
         }
-        self._journal.write("intended", **facts, why=touch.why, line=touch.line)
+        self._note("intended", **facts, why=touch.why, line=touch.line)
         try:
             how = self._carry_out(touch)
         except HarnessError as error:
-            self._journal.write("failed", **facts, error=str(error))
-            if self._outcome.done:
-                raise StillBroken(
-                    f"{touch.words}: {error}; done before: {'; '.join(self._outcome.done)}; by hand: {touch.line}"
-                ) from error
+            self._note("failed", **facts, error=str(error))
             raise
+        named = f"{touch.kind.removesuffix('s')} {touch.name}"
         if how:
-            self._journal.write("skipped", **facts, why=how)
-            self._outcome.skipped.append(f"{touch.kind.removesuffix('s')} {touch.name}: {how}")
-            self._say(f"  left alone: {touch.kind.removesuffix('s')} {touch.name}: {how}")
+            self._outcome.skipped.append(f"{named}: {how}")
+            self._say(f"  left alone: {named}: {how}")
+            self._note("skipped", **facts, why=how)
         else:
-            self._journal.write("done", **facts)
-            self._outcome.done.append(f"{touch.does} {touch.kind.removesuffix('s')} {touch.name}")
-            self._say(f"  done: {touch.does} {touch.kind.removesuffix('s')} {touch.name}")
+            self._outcome.done.append(f"{touch.does} {named}")
+            self._say(f"  done: {touch.does} {named}")
+            self._note("done", **facts)
+
+    def _note(self, event: str, **facts: Any) -> None:
+        """Write to the journal; while a half-done remedy is brought to its end, one that cannot be written keeps nobody from it."""
+        try:
+            self._journal.write(event, **facts)
+        except RecordUnusable:
+            if not self._rescuing:
+                raise
 
     def _carry_out(self, touch: Touch) -> str:
         """Do one thing; return why it was left alone, empty if it was done."""
         if touch.does == "hand":
-            _run_hand(self._sight, touch, self._alive)
+            if touch.recheck and not self._still_planned(touch):
+                return CHANGED
+            run_hand(self._sight, touch, self._alive)
             return ""
         if touch.does == "sweep":
-            argv = [sys.executable, "-m", "harness", "undo", "--sweep", "--target", self._sight.target.name]
-            _command(argv, SWEEP_TIMEOUT_S, self._alive)
+            argv = [sys.executable, "-m", "harness", "undo", "--sweep", "--target"]
+            argv.append(self._sight.source or self._sight.target.name)
+            run_command(argv, SWEEP_TIMEOUT_S, self._alive)
             return ""
         if touch.does == "wait":
             return ""  # the look afterwards waits
         if touch.does == "create":
             try:
+                self._sent = True
                 self._cluster.create(touch.kind, touch.body, touch.namespace or None)
             except Conflict:
                 return "somebody has made it meanwhile"
@@ -172,7 +215,7 @@ class Mending:
                 return "its name was reused meanwhile by another object"
             # The version was read before the plan is made anew: whatever changes in between makes a conflict.
             if touch.recheck and not self._still_planned(touch):
-                return "it has changed meanwhile: the remedy would not touch it any more"
+                return CHANGED
             try:
                 self._write(touch, found)
             except Conflict:
@@ -184,6 +227,7 @@ class Mending:
 
     def _write(self, touch: Touch, found: Object) -> None:
         where = touch.namespace or None
+        self._sent = True
         if touch.does == "patch":
             self._cluster.patch(touch.kind, touch.name, touch.body, where, resource_version=version_of(found))
         elif touch.kind == "pods":  # a pod's status changes all the time; its uid is what must be the same
@@ -199,12 +243,15 @@ class Mending:
             )
 
     def _still_planned(self, touch: Touch) -> bool:
+        """Say whether the plan, made anew, holds a touch as it was shown, and all that must follow it."""
         again = self._remedy.plan(self._sight.again())
-        return any(touch.same_as(one) for one in again.touches)
+        must = [touch, *(one for one in self._plan.touches if one.does == "patch" and not one.recheck)]
+        return all(any(one.same_as(other) for other in again.touches) for one in must)
 
     def _look_again(self) -> list[CheckResult]:
         checks = [check for check in CHECKS if check.name in self._remedy.heals]
-        until = time.monotonic() + max(self._remedy.within_s, 0.0)
+        longest_s = max(self._remedy.within_s, self._plan.wait_s) if self._remedy.within_s else 0.0
+        until = time.monotonic() + longest_s
         self._say(f"  looking again: {', '.join(check.name for check in checks)}")
         while True:
             self._alive()
@@ -224,35 +271,3 @@ class Mending:
     def _alive(self) -> None:
         if self._lease is not None:
             self._lease.renew(may_have_run_out=True)
-
-
-def _run_hand(sight: Sight, touch: Touch, alive: Callable[[], None]) -> None:
-    command = str(sight.target.hands.node)
-    argv = shlex.split(command.format(node=shlex.quote(touch.name), verb=touch.body))
-    if argv[0] == "harness":  # ours: the same installation, whatever PATH says
-        argv = [sys.executable, "-m", "harness", *argv[1:]]
-    _command(argv, HAND_TIMEOUT_S, alive)
-
-
-def _command(argv: list[str], within_s: float, alive: Callable[[], None]) -> None:
-    """Run a command, showing signs of life; raises Unreachable if it fails or takes too long."""
-    until = time.monotonic() + within_s
-    try:
-        process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    except OSError as error:
-        raise Unreachable(f"{shlex.join(argv)}: {error}") from error
-    with process:
-        try:
-            while True:
-                try:
-                    said, _ = process.communicate(timeout=1.0)
-                    break
-                except subprocess.TimeoutExpired:
-                    alive()
-                    if time.monotonic() > until:
-                        raise Unreachable(f"{shlex.join(argv)}: no end within {within_s:.0f} s") from None
-        finally:
-            if process.poll() is None:
-                process.kill()
-    if process.returncode != 0:
-        raise Unreachable(f"{shlex.join(argv)} ended with {process.returncode}: {said.strip()[-300:]}")

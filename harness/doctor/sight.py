@@ -80,13 +80,26 @@ class Sight:
     older_than_s: float = 60.0
     """Younger objects are nobody's leftovers yet."""
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
+    ahead_s: float = 0.0
+    """How much later our clock is than the API server's: ages are of its clock."""
+    source: str = ""
+    """The file the target was read from."""
     _seen: dict[tuple[str, str], list[Object] | CannotLook] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _locks: dict[tuple[str, str], threading.Lock] = field(default_factory=dict)
 
     def again(self) -> "Sight":
         """Return a fresh look at the same target."""
-        return Sight(self.target, self.world, self.asking, self.blind, self.unreachable, self.older_than_s)
+        return Sight(
+            self.target,
+            self.world,
+            self.asking,
+            self.blind,
+            self.unreachable,
+            self.older_than_s,
+            ahead_s=self.ahead_s,
+            source=self.source,
+        )
 
     @property
     def kubernetes(self) -> Kubernetes:
@@ -169,7 +182,7 @@ class Sight:
             then = datetime.fromisoformat(instant)
         except (TypeError, ValueError):
             return 0.0
-        return max(0.0, (self.now - then).total_seconds())
+        return max(0.0, (self.now - then).total_seconds() - self.ahead_s)
 
     def account(self) -> str:
         """Return the service account that Focus Server runs as; raises CannotLook."""

@@ -148,6 +148,8 @@ def stale_job(sight: Sight, window: Window) -> tuple[str, str]:
         return "", "it is over, and its TTL collects it by itself"
     if window.running:
         return _idle_and_alone(window)
+    if any(pod.get("spec", {}).get("nodeName") for pod in window.pending):
+        return "", "its pod has a node and is starting: describe it, if it takes too long"
     waited_s = max((sight.age_s(pod) for pod in window.pending), default=age_s)
     bound_s = max(LEAST_PENDING_S, young_s, min(PENDING_S, young_s * 3))
     if waited_s >= bound_s:

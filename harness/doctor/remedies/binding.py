@@ -1,6 +1,7 @@
 """restore-binding: put Focus Server's service account back into the bindings that are its own by name.
 
-A binding is its own if it, or the role it grants, is called like the account or the workload; which others it was in nobody can tell.
+A binding is its own if it, or the role it grants, is called like the account or the workload, if it names no account of another namespace,
+and if no other one grants that role to the account; which others it was in nobody can tell.
 A role of that name without a binding gets one. A binding that a fault of ours has changed is the business of `undo-sweep`.
 """
 
@@ -24,11 +25,19 @@ def restore(sight: Sight) -> Plan:
     refused: list[Refusal] = []
     for bindings, roles, role_kind in PAIRS:
         granted = set()
+        held = {_role(one) for one in sight.objects(bindings) if _names(one, account, namespace)}
         for binding in sight.objects(bindings):
-            granted.add(binding["roleRef"]["name"])
-            if not {name_of(binding), binding["roleRef"]["name"]} & own:
+            if binding["roleRef"].get("kind") == role_kind:
+                granted.add(binding["roleRef"]["name"])
+            if not {name_of(binding), binding["roleRef"]["name"]} & own or _role(binding) in held:
                 continue
-            if _names(binding, account, namespace):
+            if strangers := _strangers(binding, namespace):
+                refused.append(
+                    Refusal(
+                        f"{bindings.removesuffix('s')} {name_of(binding)}",
+                        f"it is somebody else's: it names {', '.join(strangers)}",
+                    )
+                )
                 continue
             if marked(binding):
                 refused.append(
@@ -51,6 +60,19 @@ def restore(sight: Sight) -> Plan:
         )
     )
     return Plan(tuple(touches), tuple(refused), notes, wait_s=5)
+
+
+def _role(binding: Object) -> tuple[str, str]:
+    return str(binding["roleRef"].get("kind")), str(binding["roleRef"]["name"])
+
+
+def _strangers(binding: Object, namespace: str) -> list[str]:
+    """Return the service accounts of other namespaces that a binding names."""
+    return [
+        f"{one['namespace']}/{one.get('name')}"
+        for one in binding.get("subjects") or ()
+        if one.get("kind") == "ServiceAccount" and one.get("namespace", namespace) != namespace
+    ]
 
 
 def _names(binding: Object, account: str, namespace: str) -> bool:

@@ -1,5 +1,7 @@
 """wait, undo-sweep: let windows end by themselves, with the time that takes; and take back what faults of ours left."""
 
+import shlex
+
 from harness.doctor.checks import leftovers
 from harness.doctor.remedies.plan import Plan, Remedy, Touch
 from harness.doctor.result import Result
@@ -15,8 +17,10 @@ READINGS_ENV = "MAX_CPU_USAGE_COUNT"
 def wait(sight: Sight) -> Plan:
     """Say when the first slot comes back by itself, and wait for it."""
     held = [window for window in windows_of(sight).values() if window.holds_slot and window.job is not None]
+    if not held:
+        return Plan(notes=("no window holds a slot with a Job: there is nothing to wait for",))
     by_itself = sorted(seconds for one in held if (seconds := ends_in_s(sight, one)) is not None)
-    idle_s = max((idle_cleanup_s(one) for one in held), default=PERIOD_S * READINGS)
+    idle_s = max(idle_cleanup_s(one) for one in held)
     notes = [
         f"{len(held)} windows hold slots with a Job; one that nobody reads is removed after {idle_s:.0f} s (cleanup's readings)"
     ]
@@ -68,7 +72,7 @@ def idle_cleanup_s(window: Window) -> float:
 def sweep(sight: Sight) -> Plan:
     """Plan `harness undo --sweep`, if there is anything to sweep."""
     seen = leftovers.look(sight)
-    line = f"harness undo --sweep --target {sight.target.name}"
+    line = shlex.join(["harness", "undo", "--sweep", "--target", sight.source or sight.target.name])
     if seen.result is not Result.FOUND:
         return Plan(notes=(seen.summary,))
     marks = ", ".join(seen.facts["marks"])
@@ -76,13 +80,13 @@ def sweep(sight: Sight) -> Plan:
 
 
 REMEDIES = (
-    Remedy("wait", "wait until windows end by themselves", ("max-windows", "gpu"), wait, 120),
+    Remedy("wait", "wait until windows end by themselves", ("max-windows", "gpu"), wait, 120, lock="none"),
     Remedy(
         "undo-sweep",
         "harness undo --sweep: take back by its marks what faults left",
         ("leftovers",),
         sweep,
         60,
-        takes_lock=False,
+        lock="its own",
     ),
 )

@@ -26,6 +26,7 @@ class Touch:
     namespace: str = ""
     uid: str = ""
     body: Any = None
+    """What is written; of a deletion, the state that it is for."""
     recheck: bool = True
     """Whether the plan is made anew right before it is done, and must still hold it."""
 
@@ -38,7 +39,8 @@ class Touch:
 
     def same_as(self, other: "Touch") -> bool:
         """Say whether that is the same thing done to the same object."""
-        return (self.does, self.kind, self.name, self.uid) == (other.does, other.kind, other.name, other.uid)
+        mine = (self.does, self.kind, self.name, self.uid, self.body)
+        return mine == (other.does, other.kind, other.name, other.uid, other.body)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,8 @@ class Remedy:
     plan: Callable[[Sight], Plan]
     within_s: float = 60.0
     """How long its effect is waited for."""
-    takes_lock: bool = True
+    lock: Literal["the target's", "its own", "none"] = "the target's"
+    """Whether the target's lock is taken: one that runs a command which takes it only looks, one that touches nothing needs none."""
 
 
 def kubectl(sight: Sight, *words: str, namespace: str | None = None) -> str:
@@ -86,10 +89,10 @@ def kubectl(sight: Sight, *words: str, namespace: str | None = None) -> str:
     return shlex.join(argv)
 
 
-def deletion(sight: Sight, kind: str, obj: Object, why: str) -> Touch:
-    """Return the deletion of one object."""
+def deletion(sight: Sight, kind: str, obj: Object, why: str, state: Any = None) -> Touch:
+    """Return the deletion of one object; if its `state` is another one by then, it is left alone."""
     line = kubectl(sight, "delete", kind.removesuffix("s"), name_of(obj))
-    return Touch("delete", kind, name_of(obj), why, line, sight.namespace, uid_of(obj))
+    return Touch("delete", kind, name_of(obj), why, line, sight.namespace, uid_of(obj), state)
 
 
 def scaling(sight: Sight, kind: str, obj: Object, replicas: int, why: str, *, recheck: bool = True) -> Touch:

@@ -5,7 +5,7 @@ A ready pod of MongoDB or the broker is deleted only where the target accepts it
 
 from collections.abc import Callable
 
-from harness.cluster import is_ready, name_of
+from harness.cluster import Object, is_ready, name_of, uid_of
 from harness.doctor.remedies.plan import Plan, Refusal, Remedy, Touch, deletion, kubectl, scaling
 from harness.doctor.result import CannotLook
 from harness.doctor.sight import PLURAL, Sight, marked
@@ -27,23 +27,44 @@ def restarting(role: RoleName, loss: str = "") -> Callable[[Sight], Plan]:
             return Plan(refused=(Refusal(f"{of.kind} {of.name}", MARKED),))
         if int(workload["spec"].get("replicas", 1)) == 0:
             return Plan((scaling(sight, kind, workload, 1, "it is scaled to 0"),), wait_s=30)
-        pods = [pod for pod in sight.pods_of(role) if "deletionTimestamp" not in pod["metadata"]]
+        pods = [pod for pod in sight.pods_of(role) if _lives(pod)]
         bad = [pod for pod in pods if not is_ready(pod)] or pods
         touches: list[Touch] = []
         refused: list[Refusal] = []
         for pod in bad:
-            if loss and is_ready(pod) and loss not in sight.target.accept and not sight.target.is_sandbox:
+            if not _made_by(workload, pod):
+                why = f"{of.kind} {of.name} did not make it, so nobody would make a new one"
+                refused.append(Refusal(f"pod {name_of(pod)}", why))
+            elif loss and is_ready(pod) and loss not in sight.target.accept and not sight.target.is_sandbox:
                 why = f"it is ready, and what it holds is lost for good; if that is acceptable, write `accept: [{loss}]` into the target file"
                 refused.append(Refusal(f"pod {name_of(pod)}", why))
             else:
-                why = "its controller makes a new one"
-                touches.append(deletion(sight, "pods", pod, why))
+                state = "ready" if is_ready(pod) else "not ready"
+                touches.append(
+                    deletion(sight, "pods", pod, f"it is {state}; its controller makes a new one", state)
+                )
         look = kubectl(sight, "describe", of.kind.lower(), of.name)
         back = kubectl(sight, "rollout", "undo", f"{of.kind.lower()}/{of.name}")
         notes = (f"if the new pod fails as well, its template is at fault: {look}; {back}",)
         return Plan(tuple(touches), tuple(refused), notes, wait_s=30)
 
     return plan
+
+
+def _lives(pod: Object) -> bool:
+    """Say whether a pod is neither being ended nor over: a corpse serves nobody, and hides who should."""
+    phase = pod.get("status", {}).get("phase")
+    return "deletionTimestamp" not in pod["metadata"] and phase not in {"Succeeded", "Failed"}
+
+
+def _made_by(workload: Object, pod: Object) -> bool:
+    """Say whether a workload made a pod: by its uid, or by the name of the ReplicaSet in between."""
+    owners = pod["metadata"].get("ownerReferences") or ()
+    return any(
+        one.get("uid") == uid_of(workload)
+        or (one.get("kind") == "ReplicaSet" and str(one.get("name")).rpartition("-")[0] == name_of(workload))
+        for one in owners
+    )
 
 
 def rescale(sight: Sight) -> Plan:
@@ -67,8 +88,10 @@ def start_player(sight: Sight) -> Plan:
     """Scale the player up from 0."""
     of = sight.role(RoleName.PLAYER)
     workload = sight.workload(RoleName.PLAYER)
-    if workload is None or int(workload["spec"].get("replicas", 1)) > 0:
-        raise CannotLook("the player is not scaled to 0: connect the fibre")
+    if workload is None:
+        raise CannotLook(f"{of.kind} {of.name} does not exist: there is nothing to start")
+    if int(workload["spec"].get("replicas", 1)) > 0:
+        return Plan(notes=("the player is not scaled to 0: if the fibre is missing, connect it",))
     if marked(workload):
         return Plan(refused=(Refusal(f"{of.kind} {of.name}", MARKED),))
     return Plan((scaling(sight, PLURAL[of.kind], workload, 1, "it feeds Focus Server"),), wait_s=15)

@@ -68,9 +68,7 @@ class FakeCluster:
             ("player", "deployments"),
         ):
             self.put(kind, name, spec={"replicas": 1, "template": {"spec": {"serviceAccountName": name}}})
-            self.put(
-                "pods", f"{name}-0", labels={"app": name}, spec={"nodeName": "master-node"}, status=READY
-            )
+            self.pod_of(name, f"{name}-0")
         self.put(
             "services",
             "focus-server",
@@ -120,6 +118,19 @@ class FakeCluster:
             del metadata["namespace"]
         self.kept[kind, name] = copy.deepcopy({"metadata": metadata, **parts})
         return self.kept[kind, name]
+
+    def pod_of(self, workload: str, name: str, **parts: Any) -> Object:
+        """Put a pod that a workload made."""
+        owner = {"kind": "ReplicaSet", "name": f"{workload}-5f6b", "uid": "uid-of-set"}
+        if ("statefulsets", workload) in self.kept:
+            uid = self.kept["statefulsets", workload]["metadata"]["uid"]
+            owner = {"kind": "StatefulSet", "name": workload, "uid": uid}
+        labels = {"app": workload}
+        pod = self.put(
+            "pods", name, labels, **{"spec": {"nodeName": "master-node"}, "status": READY, **parts}
+        )
+        pod["metadata"]["ownerReferences"] = [owner]
+        return pod
 
     def window(
         self,
@@ -175,10 +186,10 @@ class FakeCluster:
     def answer(self, path: str, status: int, body: bytes = b"") -> None:
         self.replies[f"http://ingress/focus-server{path}"] = Reply(status, body, "nginx", 0.01)
 
-    def sight(self, **changes: Any) -> Sight:
+    def sight(self, *, ahead_s: float = 0.0, source: str = "", **changes: Any) -> Sight:
         target = Target.model_validate({**copy.deepcopy(TARGET), **changes})
         world = None if target.kubernetes == "none" else self
-        return Sight(target, world, self, now=NOW)  # type: ignore[arg-type]
+        return Sight(target, world, self, now=NOW, ahead_s=ahead_s, source=source)  # type: ignore[arg-type]
 
     # --- World ------------------------------------------------------------------------------------
 

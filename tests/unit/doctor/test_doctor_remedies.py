@@ -3,7 +3,7 @@
 import dataclasses
 import json
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import pytest
 from fake_cluster import NOW, FakeCluster, ago
@@ -21,10 +21,7 @@ from harness.errors import Exit, RecordUnusable, Stopped, TargetBusy
 
 
 class HeldLease:
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def release(self) -> None:
         pass
 
     def renew(self, **_: Any) -> None:
@@ -176,7 +173,7 @@ def test_what_was_reused_meanwhile_is_left_alone(cluster: FakeCluster, tmp_path:
     assert cluster.writes == ["delete services grpc-service-3-3"]
     assert [line["why"] for line in lines if line["event"] == "skipped"] == [
         "its name was reused meanwhile by another object",
-        "it has changed meanwhile: the remedy would not touch it any more",
+        "it has changed meanwhile: the remedy would not do that to it any more",
     ]
     assert len(outcome.skipped) == 2
 
