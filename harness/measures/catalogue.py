@@ -183,10 +183,7 @@ def _leftovers(portion: Portion, of: str) -> Pair:
     return (found, looked + found)
 
 
-OURS = ("own", "fault")
-"""Owners of leftovers that are this run's doing."""
-UNKNOWN = "unknown"
-"""Owner of leftovers that may be this run's doing, or somebody else's."""
+OURS, UNKNOWN = ("own", "fault"), "unknown"  # owners of leftovers: this run's doing, and what may be
 
 
 def _leaks(portion: Portion, of: str) -> Pair:
