@@ -263,10 +263,12 @@ def schema(of: str) -> None:
 def undo(run_name: str | None, target: str | None, sweep: bool, reports: Path) -> int:
     """Undo every fault that is still open: of RUN, of a target, or of every journal known on this machine."""
     from harness.chaos import undo_command  # noqa: PLC0415
-    from harness.conduct.folder import find_run  # noqa: PLC0415
+    from harness.conduct.folder import find_run, sweep_socket_folders  # noqa: PLC0415
 
     if sweep and run_name:
         raise click.UsageError("--sweep reads no run; leave RUN out")
+    for folder in sweep_socket_folders():
+        click.echo(f"removed {folder}: a run that was killed had left it", err=True)
     return int(undo_command(find_run(run_name, reports) if run_name else None, target, sweep=sweep))
 
 

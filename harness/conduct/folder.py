@@ -6,12 +6,20 @@ reports/latest -> <run id>
 
 import os
 import secrets
+import shutil
+import stat
 import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from harness.cluster import holder_of_this_process, is_dead_here
 from harness.errors import InputError, RecordUnusable
+
+SOCKETS = "harness-"
+"""How the folders of runs' sockets in the temporary directory are called."""
+HOLDER = "holder"
+"""The file in it that says whose it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +66,35 @@ def make_run_folder(reports: Path, run_id: str, out: Path | None = None) -> RunF
         raise RecordUnusable(f"cannot make the run's folder {path}: {error}") from error
     if out is None:
         _point_latest(reports, run_id)
+    sweep_socket_folders()
     try:
-        sockets = Path(tempfile.mkdtemp(prefix="harness-"))
+        sockets = Path(tempfile.mkdtemp(prefix=SOCKETS))
+        (sockets / HOLDER).write_text(holder_of_this_process(), encoding="utf-8")
     except OSError as error:
         raise RecordUnusable(f"cannot make a folder for the run's socket: {error}; free space") from error
     return RunFolder(run_id, path, sockets / "live.sock")
+
+
+def sweep_socket_folders() -> list[Path]:
+    """Remove what conductors that were killed have left in the temporary directory (sockets, and orders that may hold credentials).
+
+    Only folders of this user whose holder was a process of this machine and is gone; returns them.
+    """
+    gone = []
+    for folder in Path(tempfile.gettempdir()).glob(f"{SOCKETS}*"):
+        try:
+            told = folder.lstat()
+            if stat.S_ISDIR(told.st_mode) and told.st_uid == os.getuid() and _is_dead(folder):
+                shutil.rmtree(folder)
+                gone.append(folder)
+        except OSError:
+            continue  # another one sweeps too
+    return gone
+
+
+def _is_dead(folder: Path) -> bool:
+    holder = folder / HOLDER
+    return stat.S_ISREG(holder.lstat().st_mode) and is_dead_here(holder.read_text(encoding="utf-8"))
 
 
 def find_run(name: str, reports: Path) -> Path:

@@ -11,8 +11,8 @@ from pathlib import Path
 from harness import chaos
 from harness.campaign import Campaign, Gate, MeasureCondition, Plan, plan, read_campaign
 from harness.conduct.asking import tls_of
-from harness.conduct.audit import KINDS
 from harness.conduct.experiments import find_experiments
+from harness.conduct.things import KINDS
 from harness.documents import line_of
 from harness.errors import FileProblems, InputError, Problem
 from harness.judge.admission import VIOLATIONS

@@ -27,7 +27,7 @@ from harness.conduct.facts import run_facts, wall_time
 from harness.conduct.folder import RunFolder, make_run_folder, new_run_id, shown
 from harness.conduct.orders import Order, Prepared, prepare
 from harness.conduct.phases import FaultBoard
-from harness.conduct.stage import Stage
+from harness.conduct.stage import RENEW_S, Stage
 from harness.conduct.stop import Stop
 from harness.errors import Exit, HarnessError, TargetError, Unreachable, gravest
 from harness.focus.api import FocusServerAPI
@@ -81,10 +81,7 @@ def _look_before(prepared: Prepared, cluster: Cluster | None, lease: Lease | Non
     if cluster is None:
         return ""
 
-    def keep() -> None:
-        if lease is not None:
-            lease.renew(may_have_run_out=True)
-
+    keep = _keeping(lease)
     chaos.preflight(prepared.target, cluster, tuple(prepared.experiments.values()))
     for moment in prepared.plan.moments:
         keep()
@@ -93,6 +90,16 @@ def _look_before(prepared: Prepared, cluster: Cluster | None, lease: Lease | Non
     if not prepared.plan.moments or prepared.order.guard_only:
         return ""
     return chaos.require_reverter(prepared.target, cluster, keep)
+
+
+def _keeping(lease: Lease | None) -> Callable[[], None]:
+    """Return what keeps the lock, if there is one, while this process looks around."""
+
+    def keep() -> None:
+        if lease is not None and lease.unrenewed_s > RENEW_S:
+            lease.renew(may_have_run_out=True)
+
+    return keep
 
 
 def _knock(target: Target) -> None:
@@ -124,7 +131,7 @@ def _perform(
     if cluster is not None:
         brisk = cluster.seen_as(cluster.kubernetes)
         brisk.be_brisk()
-        audit = Audit(brisk, prepared.target, lambda: read_history(folder.history).events)
+        audit = Audit(brisk, prepared.target, lambda: read_history(folder.history).events, _keeping(lease))
     with ExitStack() as stack:
         clock = SystemClock.start()
         wall_start_s = time.time() - clock.now() / SECOND_NS

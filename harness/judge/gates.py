@@ -28,7 +28,7 @@ from harness.judge.record import COUNTED, SECOND_NS, RunRecord, Spans, joined
 from harness.judge.steps import ints
 from harness.judge.validity import breaches
 from harness.judge.world import World
-from harness.measures.catalogue import BY_NAME, LEFTOVER_WATCH, OURS
+from harness.measures.catalogue import BY_NAME, LEFTOVER_WATCH, OURS, UNKNOWN
 from harness.measures.gate import OPS, gate_status
 from harness.measures.measure import Measure, Measured, measure
 from harness.measures.portion import Portion, Recovered
@@ -99,7 +99,7 @@ def _of_leaks(record: RunRecord, bench: "_Bench") -> list[GateFinding]:
     if not audited or not record.run.leak_gate:
         return []
     gate = bench.judge(NO_LEAKS, built_in=True)
-    left = [one for one in record.of(LeftoverSeen) if one.owner in OURS]
+    left = [one for owners in (OURS, (UNKNOWN,)) for one in record.of(LeftoverSeen) if one.owner in owners]
     unseen = [f"{one.object_kind} ({one.detail})" for one in record.of(AuditSeen) if not one.seen]
     told = [f"{one.object_kind} {one.name}, made by {one.made_by or one.owner}" for one in left[:LEAKS_TOLD]]
     told += [f"{len(left) - LEAKS_TOLD} more"] if len(left) > LEAKS_TOLD else []

@@ -183,18 +183,18 @@ def _leftovers(portion: Portion, of: str) -> Pair:
     return (found, looked + found)
 
 
-OURS = ("own", "fault")
-"""Owners of leftovers that are this run's doing."""
+OURS, UNKNOWN = ("own", "fault"), "unknown"  # owners of leftovers: this run's doing, and what may be
 
 
 def _leaks(portion: Portion, of: str) -> Pair:
-    """Count what is ours and left; while any kind could not be looked at, there is no answer."""
-    looked = [state for state in seen(portion, WatcherState) if state.watcher == LEFTOVER_WATCH]
-    unseen = [audit for audit in seen(portion, AuditSeen) if not audit.seen]
-    found = sum(left.owner in OURS and of in ("", left.object_kind) for left in seen(portion, LeftoverSeen))
-    if not looked or not all(state.seeing for state in looked) or (unseen and not found):
-        return (0, 0)
-    return (found, 1 + found)
+    """Count what is ours and left; where there is none, but a kind nobody could look at or a thing that may be ours, there is no answer."""
+    left = [one for one in seen(portion, LeftoverSeen) if of in ("", one.object_kind)]
+    if found := sum(one.owner in OURS for one in left):
+        return (found, 1 + found)
+    looked = [state.seeing for state in seen(portion, WatcherState) if state.watcher == LEFTOVER_WATCH]
+    audits = [one for one in seen(portion, AuditSeen) if of in ("", one.object_kind)]
+    sure = all(looked) and all(one.seen for one in audits) and not any(one.owner == UNKNOWN for one in left)
+    return (0, 1) if looked and sure else (0, 0)
 
 
 def _blindness(portion: Portion, of: str) -> Pair:

@@ -1,21 +1,25 @@
-"""Look for what windows and faults leave behind where no watch looks: tasks in MongoDB, queues in the broker, processes of our own.
+"""Look for what windows leave behind where no watch looks: tasks in MongoDB, queues in the broker.
 
-Called by the audit, at the end of a run, a few times. Every look is bounded; what cannot be looked at is said (`CannotLook`), never taken
-for clean. It removes nothing.
+Called by the audit, before and at the end of a run. Every look is bounded; what cannot be looked at is said (`CannotLook`), never
+taken for clean. It removes nothing.
 """
 
-import os
+import re
+import time
 from collections.abc import Iterable
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import pika
 import pymongo
+from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import AMQPError, ChannelClosedByBroker
 from pymongo.errors import PyMongoError
 
 LOOK_S = 3.0
 TASKS = "tasks"
+MOST_TASKS = 20_000
+"""Where more are kept, only those of our own windows are looked for."""
+JOB_ID = re.compile(r"\d+-\d+")
 QUEUE_OF = "focus_baby.{}"
 """The queue of a window's data. The other one carries the time of its making in its name, which no client knows."""
 
@@ -25,8 +29,7 @@ class CannotLook(Exception):
 
 
 def tasks_of(uri: str, job_ids: Iterable[str]) -> frozenset[str]:
-    """Return those of `job_ids` that still have a task in MongoDB; raise CannotLook."""
-    wanted = list(job_ids)
+    """Return the windows that have a task in MongoDB: all of them, where the collection is small, else those of `job_ids`; raise CannotLook."""
     milliseconds = round(LOOK_S * 1000)
     try:
         with pymongo.MongoClient[dict[str, str]](
@@ -34,72 +37,74 @@ def tasks_of(uri: str, job_ids: Iterable[str]) -> frozenset[str]:
             serverSelectionTimeoutMS=milliseconds,
             connectTimeoutMS=milliseconds,
             socketTimeoutMS=milliseconds,
+            retryReads=False,
             appname="focus-harness",
         ) as client:
-            database = client[_database(uri)]
-            found = database[TASKS].find({"_id": {"$in": wanted}}, {"_id": 1})
-            return frozenset(str(document["_id"]) for document in found)
+            tasks = client[_database(uri)][TASKS]
+            found = [str(document["_id"]) for document in tasks.find({}, {"_id": 1}).limit(MOST_TASKS + 1)]
+            if len(found) > MOST_TASKS:
+                wanted = {"_id": {"$in": list(job_ids)}}
+                found = [str(document["_id"]) for document in tasks.find(wanted, {"_id": 1})]
     except PyMongoError as error:
         raise CannotLook(f"MongoDB: {type(error).__name__}: {str(error).splitlines()[0]}") from error
+    return frozenset(one for one in found if JOB_ID.fullmatch(one))
 
 
 def _database(uri: str) -> str:
     return urlsplit(uri).path.strip("/") or "prisma"
 
 
-def queues_of(uri: str, job_ids: Iterable[str]) -> frozenset[str]:
-    """Return the queues of `job_ids` that still exist in the broker; raise CannotLook."""
-    parameters = pika.URLParameters(uri)
-    parameters.socket_timeout = parameters.stack_timeout = parameters.blocked_connection_timeout = LOOK_S
-    parameters.connection_attempts = 1
-    found = set()
-    try:
-        connection = pika.BlockingConnection(parameters)
+class Queues:
+    """The queues of one run's windows: AMQP lists none, so each is asked for by its name, and not again once it is gone."""
+
+    def __init__(self, uri: str) -> None:
+        self._uri = uri
+        self._gone: set[str] = set()
+        self._there: set[str] = set()
+
+    def of(self, job_ids: Iterable[str]) -> frozenset[str]:
+        """Return the windows of `job_ids` whose queue exists; raise CannotLook where not all could be asked for within LOOK_S.
+
+        What was found out is kept: the next look goes on where this one had to end.
+        """
+        wanted = set(job_ids) - self._gone
+        until = time.monotonic() + LOOK_S
+        asked: set[str] = set()
         try:
-            channel = connection.channel()
-            for job_id in job_ids:
-                name = QUEUE_OF.format(job_id)
+            if wanted:
+                connection = pika.BlockingConnection(self._parameters())
                 try:
-                    channel.queue_declare(name, passive=True)
-                except ChannelClosedByBroker as error:
-                    if error.reply_code != 404:
-                        raise
                     channel = connection.channel()
-                else:
-                    found.add(name)
-        finally:
-            connection.close()
-    except (AMQPError, OSError) as error:
-        raise CannotLook(f"broker: {type(error).__name__}: {error}") from error
-    return frozenset(found)
+                    for job_id in sorted(wanted, key=lambda one: (one in self._there, one)):
+                        if time.monotonic() >= until:
+                            break
+                        exists, channel = _exists(connection, channel, QUEUE_OF.format(job_id))
+                        asked.add(job_id)
+                        (self._there if exists else self._gone).add(job_id)
+                finally:
+                    connection.close()
+        except (AMQPError, OSError) as error:
+            raise CannotLook(f"broker: {type(error).__name__}: {error}") from error
+        self._there -= self._gone
+        if left := len(wanted - asked):
+            raise CannotLook(f"broker: {left} queues could not be asked for within {LOOK_S:g} s")
+        return frozenset(wanted & self._there)
+
+    def _parameters(self) -> pika.URLParameters:
+        parameters = pika.URLParameters(self._uri)
+        parameters.socket_timeout = parameters.stack_timeout = parameters.blocked_connection_timeout = LOOK_S
+        parameters.connection_attempts = 1
+        return parameters
 
 
-def alive(pids: Iterable[int]) -> frozenset[int]:
-    """Return those of `pids` that still run (a process that only waits to be collected does not)."""
-    return frozenset(pid for pid in pids if _runs(pid))
-
-
-def _runs(pid: int) -> bool:
+def _exists(
+    connection: pika.BlockingConnection, channel: BlockingChannel, name: str
+) -> tuple[bool, BlockingChannel]:
+    """Return whether a queue exists, and a channel to go on with: the broker closes the one that asked for none."""
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
-    except FileNotFoundError:
-        return not Path("/proc/self").exists() and _answers(pid)
-    return stat.rpartition(")")[2].split()[0] not in ("Z", "X")
-
-
-def _answers(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def sockets_of(pid: int) -> int:
-    """Return how many sockets a process holds; 0 where that cannot be seen."""
-    try:
-        return sum(str(file.readlink()).startswith("socket:") for file in Path(f"/proc/{pid}/fd").iterdir())
-    except OSError:
-        return 0
+        channel.queue_declare(name, passive=True)
+    except ChannelClosedByBroker as error:
+        if error.reply_code != 404:
+            raise
+        return False, connection.channel()
+    return True, channel

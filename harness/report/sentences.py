@@ -3,6 +3,7 @@
 Pure; page, text and markdown show the same sentences. Every number comes from the findings.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 
 from harness.history.run import RunInfo
@@ -221,3 +222,24 @@ def cautions(run: RunInfo) -> tuple[str, ...]:
         )
     found += [f"Somebody may have fought back: {text}." for text in run.fighters]
     return tuple(found)
+
+
+WHOSE = {
+    "own": "of this run's windows",
+    "fault": "of faults",
+    "unknown": "of nobody knows whom",
+    "foreign": "of others",
+}
+
+
+def left_behind(findings: Findings) -> str:
+    """Return what was left at the last look, by whose it is, and what nobody could look for; empty if there is neither."""
+    counts = Counter((one.owner or "unknown", one.object_kind) for one in findings.leftovers)
+    told = []
+    for owner, whose in WHOSE.items():
+        kinds = [f"{number} x {kind}" for (of, kind), number in sorted(counts.items()) if of == owner]
+        if kinds:
+            told.append(f"{words.listed(kinds)} {whose}")
+    unseen = words.listed([row.object_kind for row in findings.audit if not row.seen])
+    left = f"Left behind: {'; '.join(told)}." if told else ""
+    return " ".join(filter(None, (left, f"Nobody could look for: {unseen}." if unseen else "")))

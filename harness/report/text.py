@@ -62,6 +62,8 @@ def summary_text(
         pad = " " * (longest - cell_len(gate.name) + 2) if roomy else "\n" + " " * 14
         lines.append(f"  {sign}  {gate.name}{pad}{_value(gate)}")
     lines += ["", *_admission_lines(findings, width), *_why_lines(findings)]
+    if left := sentences.left_behind(findings):
+        lines += [_wrapped(left, width), ""]
     if page:
         lines.append(f"Report: {page}")
     lines.append(f"Exit code {int(verdict.exit_code)} ({verdict.exit_code.name.lower()}){_retry(findings)}")
@@ -163,6 +165,8 @@ def markdown_summary(findings: Findings, run: RunInfo) -> str:
             f"| {count} | {_cell(heading)} | {_cell(during)} |" for heading, count, during in _told(findings)
         ]
         lines.append("")
+    if left := sentences.left_behind(findings):
+        lines += [_cell(left), ""]
     lines.append(
         f"Run `{_code(run.run_id)}`, seed {run.seed}, harness {_cell(run.harness_version)}, "
         f"exit code {int(verdict.exit_code)}."

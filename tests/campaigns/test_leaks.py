@@ -2,9 +2,13 @@
 
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pika
+import pymongo
 import pytest
 
 from harness.cluster import connect
@@ -39,8 +43,25 @@ def over(folder: Path) -> str:
     pytest.fail("no window was closed within 40 s")
 
 
+@contextmanager
+def forgotten(job: str, mongodb: str, broker: str) -> Iterator[None]:
+    """Put a window's task and queue back, as a cleanup that gave up would have left them; take them away in the end."""
+    queue = f"focus_baby.{job}"
+    with pymongo.MongoClient[dict[str, str]](mongodb) as client:
+        tasks = client["prisma"]["tasks"]
+        tasks.insert_one({"_id": job})
+        try:
+            with pika.BlockingConnection(pika.URLParameters(broker)) as connection:
+                connection.channel().queue_declare(queue)
+            yield
+            with pika.BlockingConnection(pika.URLParameters(broker)) as connection:
+                connection.channel().queue_delete(queue)
+        finally:
+            tasks.delete_one({"_id": job})
+
+
 @pytest.mark.long
-def test_a_service_that_stays_is_named_with_its_window_and_fails_the_run(
+def test_a_service_a_task_and_a_queue_that_stay_are_named_with_their_window_and_fail_the_run(
     rehearsal: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file, out = tmp_path / "leaky.yaml", tmp_path / "run"
@@ -59,8 +80,10 @@ def test_a_service_that_stays_is_named_with_its_window_and_fails_the_run(
         "spec": {"selector": {"app": f"grpc-job-{job}"}, "ports": [{"port": 12399, "targetPort": 5000}]},
     }
     cluster.create("services", left)
+    variables = rehearsal.variables()
     try:
-        told, _ = run.communicate(timeout=90)
+        with forgotten(job, variables["MONGODB_URI"], variables["RABBITMQ_URI"]):
+            told, _ = run.communicate(timeout=90)
     finally:
         cluster.delete("services", name)
         if run.poll() is None:
@@ -69,4 +92,10 @@ def test_a_service_that_stays_is_named_with_its_window_and_fails_the_run(
     verdict = json.loads((out / "verdict.json").read_text())
     [gate] = [gate for gate in verdict["gates"] if gate["measure"] == "leaks"]
     assert gate["status"] == "failed"
-    assert f"Service {name}, made by window" in gate["reason"]
+    for left in (
+        f"Service {name}",
+        f"queue focus_baby.{job}",
+        f"task {job}",
+        f"slot {job.partition('-')[0]} held by {job}",
+    ):
+        assert f"{left}, made by window" in gate["reason"]

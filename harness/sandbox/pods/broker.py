@@ -11,8 +11,10 @@ import os
 import secrets
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import FrameType
 
@@ -23,6 +25,7 @@ from harness.sandbox.truth import TruthLog, process_name
 EPMD_BASE = 20000
 DISTRIBUTION_BASE = 21000
 """Plus the sandbox's block: RabbitMQ refuses to start where any address of this host uses its distribution port."""
+MAPPER_S, LOOK_S = 20.0, 0.05
 
 
 def server_script() -> str:
@@ -113,12 +116,39 @@ def _epmd() -> str:
     return str(inside[-1])
 
 
+def start_mapper(
+    command: list[str], ip: str, port: int, env: dict[str, str], folder: Path
+) -> subprocess.Popen[bytes]:
+    """Start the port mapper and return when it listens; raise RuntimeError if it does not within MAPPER_S.
+
+    A node that finds none starts one itself, as a daemon that outlives it. The port may still be the mapper's of the pod before.
+    """
+    until = time.monotonic() + MAPPER_S
+    while time.monotonic() < until:
+        mapper = subprocess.Popen(command, env=env, cwd=folder, preexec_fn=die_with_parent)  # noqa: PLW1509 - no threads here
+        while mapper.poll() is None and time.monotonic() < until:
+            time.sleep(LOOK_S)  # one that cannot bind ends at once
+            if mapper.poll() is None and _listens(ip, port):
+                return mapper
+        mapper.kill()
+        mapper.wait()
+    raise RuntimeError(f"epmd does not listen on {ip}:{port}")
+
+
+def _listens(ip: str, port: int) -> bool:
+    try:
+        socket.create_connection((ip, port), timeout=1.0).close()
+    except OSError:
+        return False
+    return True
+
+
 def main(pod: PodContext) -> int:
     """Run the node until it ends or SIGTERM comes; return its exit code."""
     truth = TruthLog(pod.truth_dir, process_name("broker", pod.name))
     try:
         folder, env = prepare(pod)
-        mapper = subprocess.Popen([_epmd()], env=env, cwd=folder, preexec_fn=die_with_parent)  # noqa: PLW1509 - no threads here
+        mapper = start_mapper([_epmd()], pod.ip, int(env["ERL_EPMD_PORT"]), env, folder)
         server = subprocess.Popen([server_script()], env=env, cwd=folder, preexec_fn=die_with_parent)  # noqa: PLW1509
     except (OSError, RuntimeError) as error:
         sys.stderr.write(f"rabbitmq: {error}\n")

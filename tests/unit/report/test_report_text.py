@@ -11,7 +11,7 @@ import pytest
 from story import run_info
 
 from harness.errors import Exit
-from harness.judge.findings import Findings, GateFinding, Status
+from harness.judge.findings import AuditRow, Findings, GateFinding, Leftover, Status
 from harness.report import junit_xml, markdown_summary, print_verdict, summary_text, write_junit
 from harness.report.sentences import lead
 
@@ -158,3 +158,19 @@ def test_markdown_tells_faults_and_reasons(findings: Findings) -> None:
     assert "| cordon-worker | In from 0:46.1 to 1:00.3" in text
     assert "| No worker could take a pod: " in text
     assert "| cordon-worker |" in text
+
+
+def test_text_and_markdown_say_what_was_left_behind_and_whose_it_is(findings: Findings) -> None:
+    owners = ("own", "own", "foreign", "unknown")
+    left = tuple(
+        Leftover(object_kind="Service", name=f"s{number}", owner=owner, at_ns=1)
+        for number, owner in enumerate(owners)
+    )
+    unseen = (AuditRow(object_kind="queue", before=0, after=0, later=0, ours=0, seen=False, detail="away"),)
+    told = msgspec.structs.replace(findings, leftovers=left, audit=unseen)
+    for text in (summary_text(told, run_info()), markdown_summary(told, run_info())):
+        flat = " ".join(text.split())
+        assert "Left behind: 2 x Service of this run's windows; 1 x Service of nobody knows whom; " in flat
+        assert "1 x Service of others. Nobody could look for: queue." in flat
+    for text in (summary_text(findings, run_info()), markdown_summary(findings, run_info())):
+        assert "Left behind" not in text

@@ -1,5 +1,7 @@
 """Which program an image runs, and that the foreign servers are started inside their pod's directory."""
 
+import os
+import socket
 import sys
 from dataclasses import replace
 from importlib import import_module
@@ -71,6 +73,41 @@ def test_the_broker_keeps_everything_in_its_volume_and_listens_on_its_own_addres
     assert "listeners.tcp.1 = 127.77.11.4:5672" in text
     assert "distribution.listener.interface = 127." in text
     assert (folder / ".erlang.cookie").stat().st_mode & 0o077 == 0
+
+
+MAPPER = """
+import pathlib, socket, sys, time
+turn = pathlib.Path("turn")
+if not turn.exists():
+    turn.touch()
+    sys.exit(1)
+time.sleep(0.3)
+with socket.create_server(("127.0.0.1", int(sys.argv[1]))):
+    time.sleep(30)
+"""
+"""One that finds its port taken the first time, and is slow the second time."""
+
+
+def test_the_broker_s_node_waits_until_its_own_port_mapper_listens(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    mapper = broker.start_mapper(
+        [sys.executable, "-c", MAPPER, str(port)], "127.0.0.1", port, dict(os.environ), tmp_path
+    )
+    try:
+        assert mapper.poll() is None
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    finally:
+        mapper.kill()
+        mapper.wait()
+
+
+def test_a_port_mapper_that_never_listens_is_no_broker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(broker, "MAPPER_S", 0.3)
+    with pytest.raises(RuntimeError, match="epmd does not listen"):
+        broker.start_mapper(["sleep", "30"], "127.0.0.1", 1, dict(os.environ), tmp_path)
 
 
 def test_the_database_daemon_syncs_every_commit_and_asks_for_a_password(
