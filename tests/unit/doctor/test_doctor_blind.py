@@ -1,0 +1,240 @@
+"""What a check that is blind, or blinded by our own URI, way or credentials, says: `unknown`, never healthy, and nothing to restart."""
+
+import socket
+from collections.abc import Iterable
+from typing import Any, Self
+
+import pika
+import pymongo
+import pytest
+from fake_cluster import TARGET, FakeCluster
+from pika.exceptions import ChannelClosedByBroker, ProbableAuthenticationError
+from pymongo.errors import NetworkTimeout, OperationFailure, ServerSelectionTimeoutError
+from test_doctor_checks import ask, diagnosed
+
+from harness.cluster import Object, Ran
+from harness.doctor.asking import NoAnswer, RealAsking
+from harness.doctor.result import Result
+from harness.errors import AccessDenied
+from harness.target import Target
+
+
+def real(**changes: Any) -> RealAsking:
+    return RealAsking(Target.model_validate({**TARGET, **changes}), None)
+
+
+@pytest.fixture
+def listening() -> Iterable[int]:
+    """A port that takes connections and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+def closed_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+# --- focus-rights ---------------------------------------------------------------------------------
+
+
+def test_a_kubectl_that_hangs_is_no_kubectl_that_is_missing(cluster: FakeCluster) -> None:
+    cluster.ran = Ran(None, "", "")
+    one = ask(cluster, "focus-rights")
+    assert one.result is Result.UNKNOWN
+    assert "did not answer within 5 s" in one.summary
+    assert "no kubectl" not in one.evidence[0].answered
+    cluster.forbidden = {("create", "jobs")}
+    assert ask(cluster, "focus-rights").cause == "kubernetes_unreachable", "what was asked still counts"
+
+
+def test_a_right_that_nobody_could_ask_about_is_unknown(cluster: FakeCluster, monkeypatch: Any) -> None:
+    """Only local reviews are allowed: `list nodes` belongs to no namespace."""
+    asked = FakeCluster.create
+
+    def only_local(self: FakeCluster, kind: str, obj: Object, namespace: str | None = None) -> Object:
+        if kind == "subjectaccessreviews":
+            raise AccessDenied("create subjectaccessreviews: 403")
+        return asked(self, kind, obj, namespace)
+
+    monkeypatch.setattr(FakeCluster, "create", only_local)
+    cluster.ran = AccessDenied("exec: 403")
+    one = ask(cluster, "focus-rights")
+    assert one.result is Result.UNKNOWN
+    assert "list nodes" in one.summary
+    cluster.ran = Ran(0, "node/worker-1\n", "")
+    assert ask(cluster, "focus-rights").result is Result.OK, "its pod has just listed them"
+
+
+# --- MongoDB --------------------------------------------------------------------------------------
+
+
+class FakeMongo:
+    """A client whose ping and read end as a test wants."""
+
+    ping: Exception | None = None
+    read: Exception | None = None
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        self.admin = self.base_paths = self
+
+    def __class_getitem__(cls, _: Any) -> type[Self]:
+        return cls
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def command(self, _: str) -> None:
+        if self.ping:
+            raise self.ping
+
+    def get_default_database(self, default: str) -> Self:
+        return self
+
+    def find_one(self) -> None:
+        if self.read:
+            raise self.read
+
+
+@pytest.mark.parametrize(
+    ("ping", "read", "step"),
+    [
+        (None, NetworkTimeout("fake:27017: timed out"), "read"),
+        (None, OperationFailure("node is recovering", 11600), "read"),
+        (None, OperationFailure("command find requires authentication", 13), "credentials"),
+        (OperationFailure("Authentication failed.", 18), None, "credentials"),
+        (ServerSelectionTimeoutError("SSL handshake failed: certificate verify failed"), None, "tls"),
+        (ServerSelectionTimeoutError("auth-db:27017: timed out"), None, "mongodb"),
+    ],
+)
+def test_how_mongodb_did_not_answer_is_told_apart(
+    monkeypatch: pytest.MonkeyPatch,
+    listening: int,
+    ping: Exception | None,
+    read: Exception | None,
+    step: str,
+) -> None:
+    monkeypatch.setattr(pymongo, "MongoClient", FakeMongo)
+    monkeypatch.setattr(FakeMongo, "ping", ping)
+    monkeypatch.setattr(FakeMongo, "read", read)
+    with pytest.raises(NoAnswer) as no:
+        real().mongodb(f"mongodb://127.0.0.1:{listening}")
+    assert no.value.step == step
+
+
+def test_a_database_that_cannot_be_reached_from_here_is_told_from_one_that_is_silent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with pytest.raises(NoAnswer) as no:
+        real().mongodb(f"mongodb://127.0.0.1:{closed_port()}")
+    assert no.value.step == "connect"
+    with pytest.raises(NoAnswer) as no:
+        real().broker(f"amqp://guest:guest@127.0.0.1:{closed_port()}/", ())
+    assert no.value.step == "connect"
+
+    def unknown_name(*_: Any, **__: Any) -> None:
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown_name)
+    with pytest.raises(NoAnswer) as no:
+        real().mongodb("mongodb://nowhere.invalid:27017")
+    assert no.value.step == "dns"
+
+
+@pytest.mark.parametrize("step", ["uri", "dns", "connect", "tls", "credentials", "read"])
+@pytest.mark.parametrize("check", ["mongodb", "broker"])
+def test_what_is_wrong_with_us_is_no_cause_and_restarts_nothing(
+    cluster: FakeCluster, check: str, step: str
+) -> None:
+    cluster.mongodb_answer = cluster.queues = NoAnswer(step, "it is us")
+    one = ask(cluster, check)
+    assert (one.result, one.cause, one.advice) == (Result.UNKNOWN, "", ())
+    assert "its pod is ready" in one.summary
+    assert "it is us" in one.summary
+    assert (f"correct {check}_uri" in one.summary) == (step != "read")
+    assert diagnosed(cluster).cause == ""
+
+
+def test_the_log_still_says_what_we_cannot_see(cluster: FakeCluster) -> None:
+    cluster.mongodb_answer = NoAnswer("connect", "refused")
+    cluster.log = "2026-01-01T11:59:55+00:00 ServerSelectionTimeoutError"
+    assert diagnosed(cluster).cause == "mongodb_unavailable"
+
+
+# --- the broker -----------------------------------------------------------------------------------
+
+
+class FakeBroker:
+    """A connection that ends as a test wants."""
+
+    error: Exception | None = None
+    code = 404
+
+    def __init__(self, _: Any) -> None:
+        if self.error:
+            raise self.error
+
+    def channel(self) -> Self:
+        return self
+
+    def queue_declare(self, queue: str, *, passive: bool) -> None:
+        raise ChannelClosedByBroker(self.code, f"about {queue}")
+
+    def close(self) -> None:
+        pass
+
+
+def test_how_the_broker_did_not_answer_is_told_apart(monkeypatch: pytest.MonkeyPatch, listening: int) -> None:
+    uri = f"amqp://guest:guest@127.0.0.1:{listening}/"
+    monkeypatch.setattr(pika, "BlockingConnection", FakeBroker)
+    assert real().broker(uri, ["q"]) == {}
+    monkeypatch.setattr(FakeBroker, "code", 405)
+    assert real().broker(uri, ["q"]) == {"q": 0}, "locked by another connection, so it is there"
+    monkeypatch.setattr(FakeBroker, "code", 403)
+    with pytest.raises(NoAnswer) as no:
+        real().broker(uri, ["q"])
+    assert no.value.step == "credentials"
+    monkeypatch.setattr(FakeBroker, "error", ProbableAuthenticationError("403"))
+    with pytest.raises(NoAnswer) as no:
+        real().broker(uri, ())
+    assert no.value.step == "credentials"
+
+
+def roles(**broker: str) -> dict[str, Any]:
+    kube = {**TARGET["kube"], "roles": {**TARGET["kube"]["roles"]}}
+    kube["roles"].pop("broker")
+    return {**kube, "roles": {**kube["roles"], **({"broker": broker} if broker else {})}}
+
+
+def test_a_broker_that_is_named_and_not_there_is_found(cluster: FakeCluster) -> None:
+    del cluster.kept["statefulsets", "rabbitmq"]
+    one = ask(cluster, "broker", broker_uri=None)
+    assert (one.result, one.cause, one.refuses) == (Result.FOUND, "broker_unavailable", True)
+    for named in ({}, {"kind": "StatefulSet", "name": "", "selector": ""}):
+        assert ask(cluster, "broker", broker_uri=None, kube=roles(**named)).result is Result.OK
+
+
+# --- slots and leaks ------------------------------------------------------------------------------
+
+
+def test_a_limit_that_nobody_knows_is_unknown(cluster: FakeCluster) -> None:
+    cluster.window("1-1")
+    one = ask(cluster, "max-windows", max_windows="unknown")
+    assert one.result is Result.UNKNOWN
+    assert "1 slots held" in one.summary
+    assert one.facts["held"] == 1
+
+
+def test_queues_that_the_broker_does_not_tell_are_not_gone(cluster: FakeCluster) -> None:
+    cluster.log = "2026-01-01T11:59:00+00:00 --queue-name focus_baby.7-7"
+    cluster.queues = NoAnswer("broker", "refused")
+    one = ask(cluster, "leaks")
+    assert one.result is Result.UNKNOWN
+    assert "queues not seen: refused" in one.summary
+    cluster.window("1-1", job=False, service=False)
+    one = ask(cluster, "leaks")
+    assert one.result is Result.FOUND
+    assert "queues not seen" in one.summary
