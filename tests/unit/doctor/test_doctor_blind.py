@@ -7,13 +7,14 @@ from typing import Any, Self
 import pika
 import pymongo
 import pytest
-from fake_cluster import TARGET, FakeCluster
+from fake_cluster import TARGET, FakeCluster, ago
 from pika.exceptions import ChannelClosedByBroker, ProbableAuthenticationError
 from pymongo.errors import NetworkTimeout, OperationFailure, ServerSelectionTimeoutError
 from test_doctor_checks import ask, diagnosed
 
 from harness.cluster import Object, Ran
 from harness.doctor.asking import NoAnswer, RealAsking
+from harness.doctor.checks import leftovers
 from harness.doctor.result import Result
 from harness.errors import AccessDenied
 from harness.target import Target
@@ -238,3 +239,49 @@ def test_queues_that_the_broker_does_not_tell_are_not_gone(cluster: FakeCluster)
     one = ask(cluster, "leaks")
     assert one.result is Result.FOUND
     assert "queues not seen" in one.summary
+
+
+# --- leftovers ------------------------------------------------------------------------------------
+
+
+def played_by_a_run(cluster: FakeCluster, *, renewed_s: float, ends_s: float = -60.0) -> Object:
+    """A run on another host holds the lock, renewed a while ago, and has marked a node."""
+    note = {"focus-harness/run": "R-1", "focus-harness/ends": ago(ends_s)}
+    node = cluster.kept["nodes", "worker-1"]["metadata"]
+    node["labels"]["focus-harness/entry"] = "e-1"
+    node["annotations"] = note
+    spec = {"holderIdentity": "lost-host/7/7", "leaseDurationSeconds": 6, "renewTime": ago(renewed_s)}
+    lease = cluster.put("leases", "focus-harness", spec=spec)
+    lease["metadata"]["annotations"] = {"focus-harness/run": "R-1"}
+    return lease
+
+
+def test_a_run_whose_machine_was_lost_is_dead(cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(100))
+    monkeypatch.setattr(leftovers.time, "monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr(leftovers.time, "sleep", lambda _: None)
+    played_by_a_run(cluster, renewed_s=3600)
+    one = leftovers.look(cluster.sight())
+    assert (one.result, one.facts["marks"], one.facts["live_run"]) == (Result.FOUND, ["node worker-1"], "")
+    assert [advice.remedy for advice in one.advice] == ["undo-sweep"]
+    assert "kubectl -n focus-harness delete lease focus-harness" in one.evidence[0].answered
+
+
+def test_a_run_whose_clock_is_wrong_lives_as_long_as_it_renews(
+    cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lease = played_by_a_run(cluster, renewed_s=3600)
+
+    def renews(_: float) -> None:
+        lease["spec"]["renewTime"] = ago(3599)
+
+    monkeypatch.setattr(leftovers.time, "sleep", renews)
+    one = leftovers.look(cluster.sight())
+    assert (one.result, one.facts["of_the_live_run"]) == (Result.OK, ["node worker-1"])
+
+
+def test_a_mark_whose_end_has_passed_is_a_leftover_whoever_lives(cluster: FakeCluster) -> None:
+    played_by_a_run(cluster, renewed_s=1)
+    assert ask(cluster, "leftovers").result is Result.OK
+    played_by_a_run(cluster, renewed_s=1, ends_s=5)
+    assert ask(cluster, "leftovers").facts["marks"] == ["node worker-1"]
