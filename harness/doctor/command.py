@@ -20,6 +20,7 @@ from harness.doctor.page import Page
 from harness.doctor.remedies import BY_NAME, REMEDIES, Plan, Remedy
 from harness.doctor.result import CannotLook, Result
 from harness.doctor.sight import Sight
+from harness.doctor.way import shown
 from harness.errors import Exit, InputError, TargetError, Unreachable
 from harness.target import Target, find_target, load_target
 
@@ -89,7 +90,7 @@ def where_of(sight: Sight) -> str:
     """Return in words which target and cluster this is."""
     target = sight.target
     if target.kubernetes == "none":
-        return f"target {target.name}, {target.url}, no cluster"
+        return f"target {target.name}, {shown(target.url)}, no cluster"
     kube = target.kubernetes
     host = f" at {sight.world.host}" if isinstance(sight.world, Cluster) else ""
     context = f", context {kube.context}" if kube.context else ""

@@ -7,6 +7,7 @@ from harness.cluster import is_ready
 from harness.doctor.asking import NoAnswer, Reply
 from harness.doctor.result import CannotLook, CheckResult, Evidence, fine, found
 from harness.doctor.sight import Sight
+from harness.doctor.way import shown
 from harness.target import RoleName
 
 NAME = "path"
@@ -26,7 +27,7 @@ def look(sight: Sight) -> CheckResult:
     try:
         reply = sight.asking.get(url)
     except NoAnswer as error:
-        evidence = Evidence(f"GET {url}", str(error), {"step": error.step})
+        evidence = Evidence(f"GET {shown(url)}", str(error), {"step": error.step})
         return found(
             NAME,
             f"{IN_WORDS.get(error.step, error.step)} fails: {error}",
@@ -36,12 +37,12 @@ def look(sight: Sight) -> CheckResult:
             refuses=True,
         )
     evidence = Evidence(
-        f"GET {url}", _told(reply), {"status": reply.status, "took_ms": round(reply.took_s * 1000)}
+        f"GET {shown(url)}", _told(reply), {"status": reply.status, "took_ms": round(reply.took_s * 1000)}
     )
     if reply.status < 400:
         return fine(NAME, f"/ack answers {reply.status} in {reply.took_s * 1000:.0f} ms", evidence, *direct)
     if reply.status < 500:
-        summary = f"/ack answers {reply.status}: is {sight.target.url} Focus Server's URL?"
+        summary = f"/ack answers {reply.status}: is {shown(sight.target.url)} Focus Server's URL?"
         return found(NAME, summary, evidence, *direct, cause="path", refuses=True)
     summary = f"/ack answers {reply.status}"
     if direct_works:
