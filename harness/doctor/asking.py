@@ -176,7 +176,7 @@ def _amqp(uri: str) -> pika.URLParameters:
         parts = urlsplit(uri)
         if parts.scheme in {"amqp", "amqps"} and parts.hostname:
             parameters = pika.URLParameters(uri)
-    except (ValueError, TypeError, SyntaxError):  # their text may show a part of the password
+    except (ValueError, TypeError, SyntaxError, LookupError):  # their text may show a part of the password
         pass
     if parameters is None:
         raise NoAnswer("uri", f"broker_uri {UNREADABLE}")
