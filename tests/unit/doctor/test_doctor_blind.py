@@ -1,22 +1,25 @@
 """What a check that is blind, or blinded by our own URI, way or credentials, says: `unknown`, never healthy, and nothing to restart."""
 
 import socket
+import ssl
 from collections.abc import Iterable
 from typing import Any, Self
 
 import pika
 import pymongo
 import pytest
+import urllib3.exceptions
 from fake_cluster import TARGET, FakeCluster, ago
 from pika.exceptions import ChannelClosedByBroker, ProbableAuthenticationError
 from pymongo.errors import NetworkTimeout, OperationFailure, ServerSelectionTimeoutError
 from test_doctor_checks import ask, diagnosed
 
 from harness.cluster import Object, Ran
-from harness.doctor.asking import NoAnswer, RealAsking
+from harness.cluster.errors import ours
+from harness.doctor.asking import NoAnswer, RealAsking, Reply
 from harness.doctor.checks import leftovers
 from harness.doctor.result import Result
-from harness.errors import AccessDenied
+from harness.errors import AccessDenied, Exit, Unreachable
 from harness.target import Target
 
 
@@ -285,3 +288,75 @@ def test_a_mark_whose_end_has_passed_is_a_leftover_whoever_lives(cluster: FakeCl
     assert ask(cluster, "leftovers").result is Result.OK
     played_by_a_run(cluster, renewed_s=1, ends_s=5)
     assert ask(cluster, "leftovers").facts["marks"] == ["node worker-1"]
+
+
+# --- the API server, and the way to Focus Server --------------------------------------------------
+
+
+def test_an_api_server_that_answers_no_more_is_found(
+    cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def silent(*_: Any, **__: Any) -> None:
+        raise Unreachable("POST /apis: no answer: read timed out")
+
+    for does in ("create", "find", "objects", "logs"):
+        monkeypatch.setattr(cluster, does, silent)
+    seen = diagnosed(cluster)
+    assert (seen.cause, seen.code) == ("kubernetes_unreachable", Exit.FAILED)
+    assert next(one for one in seen.results if one.check == "mongodb").result is Result.OK
+
+
+@pytest.mark.parametrize(
+    ("reason", "becomes"),
+    [
+        (ssl.SSLCertVerificationError("certificate verify failed: self-signed certificate"), AccessDenied),
+        (ssl.SSLError("tlsv1 alert unknown ca"), AccessDenied),
+        (ssl.SSLEOFError("EOF occurred in violation of protocol"), Unreachable),
+    ],
+)
+def test_a_certificate_that_we_do_not_trust_is_no_silence(
+    reason: Exception, becomes: type[Exception]
+) -> None:
+    wrapped = urllib3.exceptions.MaxRetryError(Any, "/api", urllib3.exceptions.SSLError(reason))  # type: ignore[arg-type]
+    with pytest.raises(becomes), ours("GET /api"):
+        raise wrapped
+
+
+def test_mongodb_is_known_by_its_ping_where_the_cluster_is_not_seen(cluster: FakeCluster) -> None:
+    one = ask(cluster, "mongodb", kube="none")
+    assert (one.result, one.summary) == (Result.OK, "answers from here with credentials")
+
+
+URL, SERVICE, POD = "http://ingress/focus-server/ack", "http://10.0.0.1:5000/ack", "http://10.1.0.1:5000/ack"
+REFUSED = NoAnswer("connect", "[Errno 111] Connection refused")
+DROPPED = NoAnswer("connect", "timed out")
+WORKS = Reply(200, b"", "", 0.01)
+
+
+@pytest.mark.parametrize(
+    ("url", "service", "pod", "cause"),
+    [
+        (REFUSED, WORKS, DROPPED, "path"),
+        (REFUSED, DROPPED, DROPPED, "path"),
+        (REFUSED, REFUSED, DROPPED, "focus_server_down"),
+        (REFUSED, Reply(500, b"", "", 0.01), DROPPED, "focus_server_down"),
+        (NoAnswer("http", "no answer"), REFUSED, REFUSED, "focus_server_down"),
+        (NoAnswer("dns", "does not resolve"), REFUSED, REFUSED, "path"),
+    ],
+)
+def test_a_refused_connection_is_the_path_or_the_server(
+    cluster: FakeCluster, url: NoAnswer, service: Reply | NoAnswer, pod: Reply | NoAnswer, cause: str
+) -> None:
+    cluster.replies.update({URL: url, SERVICE: service, POD: pod})
+    assert ask(cluster, "path").cause == cause
+
+
+def test_a_refused_connection_and_no_ready_pod_is_the_server(cluster: FakeCluster) -> None:
+    cluster.replies.update({URL: REFUSED, SERVICE: DROPPED})
+    cluster.kept["pods", "focus-server-0"]["status"]["conditions"] = []
+    assert ask(cluster, "path").cause == "focus_server_down"
+
+
+def test_a_url_that_cannot_be_read_is_unknown(cluster: FakeCluster) -> None:
+    cluster.replies[URL] = NoAnswer("uri", "url cannot be read")
+    assert ask(cluster, "path").result is Result.UNKNOWN
