@@ -5,6 +5,7 @@ became a status is `Unreachable`, and for a write that means: unknown whether it
 """
 
 import json
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -64,7 +65,20 @@ def ours(what: str) -> Iterator[None]:
         raise refusal(error.status or 0, str(error.body or error.reason or ""), what) from error
     except ConfigException as error:
         raise TargetError(f"{what}: {error}; check `kubeconfig` and `context` in the target file") from error
-    except urllib3.exceptions.SSLError as error:
-        raise AccessDenied(f"{what}: the server's certificate is not accepted: {error}") from error
     except (urllib3.exceptions.HTTPError, OSError) as error:
+        # The library tries once, and still wraps what came of it in "max retries".
+        reason = error.reason if isinstance(error, urllib3.exceptions.MaxRetryError) else error
+        if _is_about_a_certificate(reason):
+            raise AccessDenied(
+                f"{what}: the server's certificate is not accepted: {reason}; correct certificate-authority in the kubeconfig, "
+                "or the server's name"
+            ) from error
         raise Unreachable(f"{what}: no answer: {error}") from error
+
+
+def _is_about_a_certificate(reason: object) -> bool:
+    """Say whether TLS failed on who somebody is; a connection cut during the handshake is no answer like any other."""
+    if not isinstance(reason, (urllib3.exceptions.SSLError, ssl.SSLError)):
+        return False
+    text = str(reason).lower()
+    return "certificate" in text or "unknown ca" in text

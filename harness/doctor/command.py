@@ -1,9 +1,10 @@
 """`harness doctor`: examine a target, print the answer, and with `--fix` do one remedy. The command line is all there is to it."""
 
+import json
 import os
 import shutil
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,9 +19,10 @@ from harness.doctor.journal import Journal, new_run_id
 from harness.doctor.mend import Mending, Outcome
 from harness.doctor.page import Page
 from harness.doctor.remedies import BY_NAME, REMEDIES, Plan, Remedy
-from harness.doctor.result import CannotLook, Result
+from harness.doctor.result import CannotLook, CheckResult
 from harness.doctor.sight import Sight
-from harness.errors import Exit, InputError, TargetError, Unreachable
+from harness.doctor.way import shown
+from harness.errors import Exit, HarnessError, InputError, TargetError, Unreachable
 from harness.target import Target, find_target, load_target
 
 WIDEST = 100
@@ -90,7 +92,7 @@ def where_of(sight: Sight) -> str:
     """Return in words which target and cluster this is."""
     target = sight.target
     if target.kubernetes == "none":
-        return f"target {target.name}, {target.url}, no cluster"
+        return f"target {target.name}, {shown(target.url)}, no cluster"
     kube = target.kubernetes
     host = f" at {sight.world.host}" if isinstance(sight.world, Cluster) else ""
     context = f", context {kube.context}" if kube.context else ""
@@ -104,60 +106,112 @@ def _shell(target: Target) -> str:
 
 
 def _fix(order: Order, sight: Sight, remedy: Remedy, out: Page) -> Exit:
+    """Show the plan, and do it if that was agreed to; with `json` a document is printed however it ends."""
     quiet = order.form == "json"
-    if sight.unreachable:
-        raise Unreachable(f"nothing can be mended without the API server: {sight.blind}")
+    fix = _Fix(sight, remedy, quiet=quiet)
     try:
-        plan = remedy.plan(sight)
-    except CannotLook as error:
-        raise TargetError(f"--fix {remedy.name}: {error}; nothing was done") from error
-    click.echo(out.plan(remedy.name, remedy.title, plan, where_of(sight)), err=quiet, color=True)
+        if sight.unreachable:
+            raise Unreachable(f"nothing can be mended without the API server: {sight.blind}")
+        try:
+            fix.plan = remedy.plan(sight)
+        except CannotLook as error:
+            fix.plan = Plan(notes=(str(error),))
+            raise TargetError(f"--fix {remedy.name}: {error}; nothing was done") from error
+        return _planned(order, fix, out)
+    except HarnessError as error:
+        fix.tell(error.code)
+        raise
+
+
+def _planned(order: Order, fix: "_Fix", out: Page) -> Exit:
+    sight, remedy, plan = fix.sight, fix.remedy, fix.plan
+    click.echo(out.plan(remedy.name, remedy.title, plan, where_of(sight)), err=fix.quiet, color=True)
     if not plan.touches:
-        click.echo("nothing to do" if not plan.refused else "nothing here that may be touched", err=quiet)
-        return _after_nothing(order, sight, remedy, plan)
+        click.echo("nothing to do" if not plan.refused else "nothing here that may be touched", err=fix.quiet)
+        code = Outcome(after=fix.look()).code
+        return fix.tell(code, after=True)
     if order.dry_run:
-        return Exit.OK
+        return fix.tell(Exit.OK)
     if not order.agreed:
         if not sys.stdin.isatty():
             raise InputError(
                 "--fix asks before it acts, and this is no terminal; say --yes, or --dry-run to only see"
             )
-        if not click.confirm(f"Do this on {sight.target.name}?", err=quiet):
-            return Exit.STOPPED
+        if not click.confirm(f"Do this on {sight.target.name}?", err=fix.quiet):
+            return fix.tell(Exit.STOPPED)
     run_id = new_run_id()
     journal = Journal(order.reports / run_id)
+    fix.journal = journal.path
     try:
         journal.write("began", remedy=remedy.name, target=sight.target.name, where=where_of(sight))
-        outcome = Mending(sight, remedy, journal, run_id, lambda text: click.echo(text, err=quiet)).run(plan)
+        outcome = Mending(sight, remedy, journal, run_id, lambda text: click.echo(text, err=fix.quiet)).run(
+            plan
+        )
         journal.write("ended", healed=outcome.healed, exit_code=int(outcome.code))
     finally:
         journal.close()
     for one in outcome.after:
-        click.echo(f"  {one.check}: {one.result.value}: {one.summary}", err=quiet)
-    click.echo(f"journal: {journal.path}", err=quiet)
-    if quiet:
-        _print_fix(sight, remedy, plan, outcome, str(journal.path))
-    return outcome.code
+        click.echo(f"  {one.check}: {one.result.value}: {one.summary}", err=fix.quiet)
+    click.echo(f"journal: {journal.path}", err=fix.quiet)
+    fix.outcome, fix.seen = outcome, outcome.after
+    return fix.tell(outcome.code, after=True)
 
 
-def _after_nothing(order: Order, sight: Sight, remedy: Remedy, plan: Plan) -> Exit:
-    after = examine(sight, [check for check in CHECKS if check.name in remedy.heals])
-    outcome = Outcome(after=after)
-    if order.form == "json":
-        _print_fix(sight, remedy, plan, outcome, "")
-    return Exit.FAILED if any(one.result is Result.FOUND for one in after) else outcome.code
+@dataclass(slots=True)
+class _Fix:
+    """One fix as far as it has come, for the document: what was planned, what the journal says was done, what was seen."""
+
+    sight: Sight
+    remedy: Remedy
+    quiet: bool
+    plan: Plan = field(default_factory=Plan)
+    journal: Path | None = None
+    outcome: Outcome | None = None
+    seen: list[CheckResult] | None = None
+
+    def look(self) -> list[CheckResult]:
+        """Ask the remedy's checks, once."""
+        if self.seen is None:
+            heals = set(self.remedy.heals) | ({"api-access"} if self.sight.unreachable else set())
+            sight = self.sight if self.journal is None else self.sight.again()
+            self.seen = examine(sight, [check for check in CHECKS if check.name in heals])
+        return self.seen
+
+    def tell(self, code: Exit, *, after: bool = False) -> Exit:
+        """Print the document if one was asked for; return the code. `after` says that the checks looked afterwards."""
+        if not self.quiet:
+            return code
+        ended = self.outcome
+        done, skipped = (ended.done, ended.skipped) if ended else told_of(self.journal)
+        fix = FixDocument(
+            remedy=self.remedy.name,
+            done=done,
+            skipped=skipped,
+            refused=[f"{one.what}: {one.why}" for one in self.plan.refused],
+            after=self.look() if after or done else [],
+            journal=str(self.journal or ""),
+        )
+        plans = {self.remedy.name: (self.remedy.title, self.plan)}
+        _print_json(self.sight, diagnose(self.look()), plans, code, fix)
+        return code
 
 
-def _print_fix(sight: Sight, remedy: Remedy, plan: Plan, outcome: Outcome, journal: str) -> None:
-    fix = FixDocument(
-        remedy=remedy.name,
-        done=outcome.done,
-        skipped=outcome.skipped,
-        refused=[f"{one.what}: {one.why}" for one in plan.refused],
-        after=outcome.after,
-        journal=journal,
-    )
-    _print_json(sight, diagnose(outcome.after), {}, outcome.code, fix)
+def told_of(journal: Path | None) -> tuple[list[str], list[str]]:
+    """Return what a journal says was done, and what was left alone and why."""
+    done: list[str] = []
+    skipped: list[str] = []
+    for line in journal.read_text(encoding="utf-8").splitlines() if journal and journal.exists() else ():
+        try:
+            said = json.loads(line)
+        except ValueError:  # the disk was full
+            continue
+        if said["event"] in {"done", "skipped"}:
+            what = f"{said['kind'].removesuffix('s')} {said['name']}"
+            if said["event"] == "done":
+                done.append(f"{said['does']} {what}")
+            else:
+                skipped.append(f"{what}: {said['why']}")
+    return done, skipped
 
 
 def _print_json(

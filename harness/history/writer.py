@@ -26,7 +26,10 @@ MAGIC = b"FHB1"
 TEXTS, ROWS = 1, 2
 TEXT_CAP = 400
 _CREDENTIALS = re.compile(
-    r"(\w+://[^\s:/@]*:)[^\s@]+@|((?:password|token|secret)\W{1,4})[^\s,;\"']+", re.IGNORECASE
+    r"""(\w+://(?:[^\s:/@]*:(?=[^\s@]+@)|(?=[^\s:/@]+@)))[^\s@]+@(?:[^\s@"'<>,;]*@)*"""  # to the last @: passwords have some
+    r"""|(authorization\W{1,4}(?:(?:basic|bearer|digest|negotiate|token)\s+)?|\bbearer\s+(?=\S{8}))[^\s,;"']+"""
+    r"""|((?:password|token|secret)\W{1,4})[^\s,;"']+""",
+    re.IGNORECASE,
 )
 
 
@@ -34,7 +37,7 @@ def redacted(text: str, cap: int = TEXT_CAP) -> str:
     """Return `text` without credentials, at most `cap` characters long."""
 
     def hidden(match: re.Match[str]) -> str:
-        return f"{match[1]}***@" if match[1] else f"{match[2]}***"
+        return f"{match[1]}***@" if match[1] else f"{match[2] or match[3]}***"
 
     clean = _CREDENTIALS.sub(hidden, text)
     return clean if len(clean) <= cap else clean[: cap - 1] + "…"
@@ -175,7 +178,9 @@ def _typed(event: Event) -> AnyEvent:
     value: Any = event
     for name in event.__struct_fields__:
         text = getattr(value, name)
-        if type(text) is str and (len(text) > TEXT_CAP or "://" in text or "=" in text or ":" in text):
+        if type(text) is str and (
+            len(text) > TEXT_CAP or "://" in text or "=" in text or ":" in text or "earer " in text
+        ):
             clean = redacted(text)
             if clean != text:
                 value = msgspec.structs.replace(value, **{name: clean})

@@ -14,13 +14,12 @@ CAUSE = "broker_unavailable"
 def look(sight: Sight) -> CheckResult:
     """Look at the pod, then connect."""
     uri = sight.target.broker_uri
+    if not uri and not _named(sight):
+        nothing = Evidence("kube.roles.broker and broker_uri in the target file", "neither is named")
+        return fine(NAME, "this target has no broker", nothing)
     pod: CheckResult | None = None
     blind = ""
     try:
-        if not uri and sight.workload(RoleName.BROKER) is None:
-            return fine(
-                NAME, "this target has no broker", Evidence("the broker's workload and URI", "there are none")
-            )
         pod = look_at(sight, RoleName.BROKER, NAME, CAUSE, ("restart-broker", "restart-broker"))
     except CannotLook as error:
         blind = str(error)
@@ -38,10 +37,21 @@ def look(sight: Sight) -> CheckResult:
             return unknown(
                 NAME, f"it does not answer from here, and its pods cannot be seen: {error}", *evidence, asked
             )
+        if error.not_theirs:  # by our own URI, way or credentials: no reason to touch it
+            told = error.from_here("broker_uri")
+            return unknown(NAME, f"its pod is ready, and more cannot be seen: {told}", *evidence, asked)
         advice = (Advice("restart-broker", "its pod is ready and it takes no connection"),)
         return found(
             NAME, f"takes no connection: {error}", *evidence, asked, cause=CAUSE, refuses=True, advice=advice
         )
-    return fine(
-        NAME, "ready and takes connections", *evidence, Evidence("a connection with credentials", "taken")
-    )
+    seen = "ready and takes connections" if pod else "takes connections from here"
+    return fine(NAME, seen, *evidence, Evidence("a connection with credentials", "taken"))
+
+
+def _named(sight: Sight) -> bool:
+    """Say whether the target has a broker, as far as its file says; a target without a cluster does not say."""
+    kubernetes = sight.target.kubernetes
+    if kubernetes == "none":
+        return True
+    role = kubernetes.roles.get(RoleName.BROKER)
+    return role is not None and bool(role.name)

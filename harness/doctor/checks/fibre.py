@@ -3,6 +3,7 @@
 from harness.doctor.asking import NoAnswer
 from harness.doctor.result import Advice, CannotLook, CheckResult, Evidence, fine, found
 from harness.doctor.sight import Sight
+from harness.doctor.way import shown
 from harness.errors import HarnessError
 from harness.focus.answers import parse_live_metadata
 from harness.target import RoleName
@@ -25,7 +26,7 @@ def look(sight: Sight) -> CheckResult:
     except (HarnessError, ValueError) as error:
         raise CannotLook(f"its answer cannot be read: {error}") from error
     evidence = Evidence(
-        f"GET {url}",
+        f"GET {shown(url)}",
         f"prr {told.prr:g}, sw_version {told.sw_version!r}",
         {"prr": told.prr, "sw_version": told.sw_version},
     )

@@ -1,4 +1,7 @@
-"""gpu: how many shares there are, who holds them, and which windows wait for one. Cause of a 503: gpu_exhausted."""
+"""gpu: how many shares there are, who holds them, and which windows wait for one. Cause of a 503: gpu_exhausted.
+
+Shares that are free only where no pod may go are no use to anybody: that is worker_unavailable, as the check `nodes` calls it.
+"""
 
 from collections import Counter
 
@@ -14,6 +17,7 @@ ASKS = (
     "GPU shares: all, held, free, free where a pod may go; and Pending grpc pods with the scheduler's reason"
 )
 CAUSE = "gpu_exhausted"
+NO_WORKER = "worker_unavailable"
 MOST = 5
 
 
@@ -59,6 +63,9 @@ def look(sight: Sight) -> CheckResult:
     if shares.free == 0:
         by = ", ".join(f"{count} by {who}" for who, count in holders.items())
         return found(NAME, f"{words} ({by})", *evidence, cause=CAUSE, refuses=True, advice=advice)
+    if shares.free_sound == 0:
+        summary = f"{words}: {shares.free} are free on nodes that take no pods"
+        return found(NAME, summary, *evidence, cause=NO_WORKER, refuses=True)
     if pending:
         return found(NAME, words, *evidence, advice=advice[:1])
     return fine(NAME, words, *evidence)

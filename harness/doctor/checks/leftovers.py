@@ -1,7 +1,13 @@
-"""leftovers: faults of ours that nobody took back: undo entries in the cluster and marked objects. What a live run does is no leftover."""
+"""leftovers: faults of ours that nobody took back: undo entries in the cluster and marked objects. What a live run does is no leftover.
+
+A run lives as long as it renews its Lease, whoever holds it; and what it does lives until its planned end.
+"""
+
+import time
 
 from harness.cluster import Object, labels_of, live_run, name_of
 from harness.cluster.kinds import KINDS, annotations_of
+from harness.cluster.lease import DURATION_S, LEASE_NAME
 from harness.doctor.result import Advice, CannotLook, CheckResult, Evidence, fine, found, unknown
 from harness.doctor.sight import COPY_PREFIX, ENTRY_LABEL, RUN_ANNOTATION, Sight
 from harness.errors import HarnessError
@@ -20,6 +26,44 @@ KINDS_MARKED = (
     "networkpolicies",
     "configmaps",
 )
+LOOK_AGAIN_S = 0.5
+ENDS = "focus-harness/ends"
+
+
+class Lock:
+    """The lock's Lease as it was first seen, so that a second look tells whether somebody renews it."""
+
+    def __init__(self, sight: Sight) -> None:
+        self._sight = sight
+        self._where = sight.kubernetes.harness_namespace
+        self._first = self._renewed()
+        self._seen = time.monotonic()
+
+    def is_dead(self) -> bool:
+        """Say whether its holder has stopped renewing it: its date is old, and does not change under our eyes.
+
+        Clocks differ, so the date alone tells nothing; a live holder renews three times within the Lease's duration.
+        """
+        renewed, duration_s = self._first
+        if self._sight.since_s(renewed) <= duration_s:
+            return False
+        while self._renewed()[0] == renewed:
+            if time.monotonic() - self._seen >= duration_s / 2:
+                return True
+            time.sleep(LOOK_AGAIN_S)
+        return False
+
+    def told(self) -> str:
+        """Return in words since when nobody renews it, and what to type where nothing else takes it away."""
+        return (
+            f"not renewed for {self._sight.since_s(self._first[0]):.0f} s; if undo leaves its marks alone: "
+            f"kubectl -n {self._where} delete lease {LEASE_NAME}"
+        )
+
+    def _renewed(self) -> tuple[str, float]:
+        lease = self._sight.find("leases", LEASE_NAME, self._where) or {"spec": {}}
+        spec = lease["spec"]
+        return str(spec.get("renewTime") or ""), float(spec.get("leaseDurationSeconds") or DURATION_S)
 
 
 def look(sight: Sight) -> CheckResult:
@@ -27,8 +71,9 @@ def look(sight: Sight) -> CheckResult:
     world = sight.reach()
     kubernetes = sight.kubernetes
     marks: list[str] = []
-    living: list[str] = []
+    ours: list[str] = []
     unseen: list[str] = []
+    lock = Lock(sight)
     try:
         live = live_run(world)  # type: ignore[arg-type]
     except HarnessError as error:
@@ -42,11 +87,15 @@ def look(sight: Sight) -> CheckResult:
                 unseen.append(f"{kind} in {namespace}" if namespace else kind)
                 continue
             for obj in seen:
-                (living if live and _run(obj) == live else marks).append(f"{_words(kind, obj)}")
+                held = live and _run(obj) == live and not _over(sight, obj)
+                (ours if held else marks).append(_words(kind, obj))
+    dead = bool(ours) and lock.is_dead()
+    living, marks = ([], marks + ours) if dead else (ours, marks)
+    lost = f"; the lock of run {live}, which is gone: {lock.told()}" if dead else ""
     evidence = Evidence(
         f"objects with the label {ENTRY_LABEL}",
-        ", ".join(marks) or "none" + (f"; of the live run {live}: {len(living)}" if living else ""),
-        {"marks": marks, "live_run": live, "of_the_live_run": living, "not_seen": unseen},
+        (", ".join(marks) or "none") + (f"; of the live run {live}: {len(living)}" if living else "") + lost,
+        {"marks": marks, "live_run": "" if dead else live, "of_the_live_run": living, "not_seen": unseen},
     )
     if marks:
         return found(
@@ -65,6 +114,12 @@ def look(sight: Sight) -> CheckResult:
 
 def _run(obj: Object) -> str:
     return annotations_of(obj).get(RUN_ANNOTATION) or labels_of(obj).get(RUN_ANNOTATION, "")
+
+
+def _over(sight: Sight, obj: Object) -> bool:
+    """Say whether the planned end of what the mark stands for has passed."""
+    ends = annotations_of(obj).get(ENDS) or (obj.get("data") or {}).get("ends-latest") or ""
+    return sight.since_s(str(ends)) > 0
 
 
 def _words(kind: str, obj: Object) -> str:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from harness.doctor.result import Advice, CheckResult, Evidence, fine, found
+from harness.doctor.result import Advice, CheckResult, Evidence, fine, found, unknown
 from harness.doctor.sight import Sight
 from harness.doctor.windows import stale_job, windows_of
 
@@ -27,8 +27,11 @@ def look(sight: Sight) -> CheckResult:
         _listed(listed),
         {"held": len(held), "limit": limit, "windows": listed, "orphans": orphans, "stale": stale},
     )
+    if sight.target.max_windows == "unknown":
+        why = "max_windows is unknown in the target file: nobody can say whether that is all"
+        return unknown(NAME, f"{len(held)} slots held; {why}", evidence)
     if limit is None:
-        return fine(NAME, f"{len(held)} slots held; the target knows no limit", evidence)
+        return fine(NAME, f"{len(held)} slots held; the target has no limit", evidence)
     words = f"{len(held)} of {limit} slots held"
     if orphans:
         words += f", {len(orphans)} by Services without a Job"

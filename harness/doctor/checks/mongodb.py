@@ -39,6 +39,9 @@ def look(sight: Sight) -> CheckResult:
             return unknown(
                 NAME, f"it does not answer from here, and its pods cannot be seen: {error}", *evidence, ping
             )
+        if error.not_theirs:  # by our own URI, way or credentials: no reason to touch it
+            told = error.from_here("mongodb_uri")
+            return unknown(NAME, f"its pod is ready, and more cannot be seen: {told}", *evidence, ping)
         advice = (Advice("restart-mongodb", "its pod is ready and it does not answer"),)
         return found(
             NAME, f"it does not answer: {error}", *evidence, ping, cause=CAUSE, refuses=True, advice=advice
@@ -50,14 +53,15 @@ def look(sight: Sight) -> CheckResult:
         where = Evidence(f"storage_mount_path in ConfigMap {CONFIG}", storage, {"storage_path": storage})
         summary = f"answers, but no base_path is {storage}: historic windows find no recording (404)"
         return found(NAME, summary, *evidence, ping, where, cause="no_recording")
-    return fine(NAME, "ready and answers with credentials", *evidence, ping)
+    seen = "ready and answers" if pod else "answers from here"
+    return fine(NAME, f"{seen} with credentials", *evidence, ping)
 
 
 def _storage_path(sight: Sight) -> str:
     """Return where Focus Server looks for recordings; empty where that cannot be read."""
     try:
         config = sight.reach().find("configmaps", CONFIG)
-    except HarnessError:
+    except (HarnessError, CannotLook):
         return ""
     for text in ((config or {}).get("data") or {}).values():
         if match := STORAGE.search(str(text)):

@@ -9,6 +9,8 @@ from harness.doctor.sight import Sight
 NAME = "nodes"
 ASKS = "the workers: Ready, cordoned, tainted"
 CAUSE = "worker_unavailable"
+TOLD_OTHERWISE = tuple(f"node.kubernetes.io/{key}:" for key in ("unschedulable", "not-ready", "unreachable"))
+"""Taints that say what cordoned and NotReady say already."""
 
 
 def look(sight: Sight) -> CheckResult:
@@ -49,5 +51,5 @@ def _state(node: Object) -> str:
         words.append(f"NotReady (Ready is {condition(node, 'Ready')})")
     if node.get("spec", {}).get("unschedulable"):
         words.append("cordoned")
-    words += [f"tainted {taint}" for taint in keeps_off(node) if not taint.startswith("node.kubernetes.io/")]
+    words += [f"tainted {taint}" for taint in keeps_off(node) if not taint.startswith(TOLD_OTHERWISE)]
     return ", ".join(words) or "Ready"

@@ -65,6 +65,12 @@ def cordon_all(cluster: FakeCluster) -> None:
         cluster.kept["nodes", name]["spec"]["unschedulable"] = True
 
 
+def under_pressure(cluster: FakeCluster) -> None:
+    for name, of in (("worker-1", "disk-pressure"), ("worker-2", "network-unavailable")):
+        taint = {"key": f"node.kubernetes.io/{of}", "effect": "NoSchedule"}
+        cluster.kept["nodes", name]["spec"]["taints"] = [taint]
+
+
 def silent_nodes(cluster: FakeCluster) -> None:
     for name in ("worker-1", "worker-2"):
         cluster.kept["nodes", name]["status"]["conditions"] = [{"type": "Ready", "status": "Unknown"}]
@@ -120,6 +126,9 @@ ILLS: tuple[tuple[str, Ill, str, str], ...] = (
     ("focus-rights", cut_off, "kubernetes_unreachable", "restart-focus-server"),
     ("nodes", cordon_all, "worker_unavailable", "uncordon"),
     ("nodes", silent_nodes, "worker_unavailable", "restart-kubelet"),
+    ("nodes", under_pressure, "worker_unavailable", ""),
+    ("gpu", under_pressure, "worker_unavailable", ""),
+    ("gpu", cordon_all, "worker_unavailable", ""),
     ("gpu", no_shares, "gpu_exhausted", "wait"),
     ("max-windows", orphans, "max_windows", "delete-orphan-services"),
     ("pod-network", no_address, "pod_network_exhausted", "wait"),
@@ -174,6 +183,19 @@ def test_one_cordoned_worker_with_shares_left_elsewhere_is_no_cause(cluster: Fak
     one = ask(cluster, "nodes")
     assert (one.result, one.refuses, one.cause) == (Result.FOUND, False, "")
     assert diagnosed(cluster).cause == ""
+
+
+@pytest.mark.parametrize("key", ["unschedulable", "not-ready", "unreachable"])
+def test_a_taint_that_says_what_was_said_is_not_said_again(cluster: FakeCluster, key: str) -> None:
+    cordon_all(cluster)
+    taint = {"key": f"node.kubernetes.io/{key}", "effect": "NoSchedule"}
+    cluster.kept["nodes", "worker-1"]["spec"]["taints"] = [taint]
+    one = ask(cluster, "nodes")
+    assert "worker-1 cordoned;" in one.summary
+    cluster.kept["nodes", "worker-1"]["spec"]["taints"] = [
+        {**taint, "key": "node.kubernetes.io/pid-pressure"}
+    ]
+    assert "worker-1 cordoned, tainted node.kubernetes.io/pid-pressure" in ask(cluster, "nodes").summary
 
 
 def test_orphans_are_named_behind_max_windows(cluster: FakeCluster) -> None:

@@ -172,6 +172,13 @@ def test_a_full_disk_is_said_once_and_what_is_lost_is_counted() -> None:
         ("mongodb://user:secret@host/db", "mongodb://user:***@host/db"),
         ('{"password": "abc"}', '{"password": "***"}'),
         ("token=abc123, next", "token=***, next"),
+        ("mongodb://user:p@ssw0rd@host/db, x@y", "mongodb://user:***@host/db, x@y"),
+        ("https://t0ken@host/x", "https://***@host/x"),
+        ("https://host/at/a@b", "https://host/at/a@b"),
+        ('{"url": "https://host/x", "to": "a@b"}', '{"url": "https://host/x", "to": "a@b"}'),
+        ("Authorization: Bearer abc.def-123 was sent", "Authorization: Bearer *** was sent"),
+        ('{"Authorization": "Basic dXNlcg=="}', '{"Authorization": "Basic ***"}'),
+        ("bearer eyJhbGciOi.x", "bearer ***"),
         ("plain words", "plain words"),
     ],
 )
