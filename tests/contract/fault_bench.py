@@ -28,7 +28,7 @@ QUICK = {
     "restart_delay_s": 1,
     "restart_delay_max_s": 2,
 }
-NOT_LISTED = {"selfsubjectaccessreviews", "selfsubjectreviews", "horizontalpodautoscalers"}
+NOT_LISTED = {kind for kind in KINDS if kind.endswith("reviews")} | {"horizontalpodautoscalers"}
 
 
 class World:

@@ -70,9 +70,10 @@ def test_what_nobody_agreed_to_is_printed(
 def test_a_target_that_cannot_be_mended_is_printed(
     sight: Sight, cluster: FakeCluster, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
+    del cluster.kept["deployments", "player"]
     code, doc = ordered(capsys, tmp_path, "start-player", agreed=True)
     assert (code, doc["exit_code"], doc["fix"]["done"]) == (int(Exit.TARGET), 3, [])
-    assert "connect the fibre" in doc["remedies"][0]["notes"][0]
+    assert "does not exist" in doc["remedies"][0]["notes"][0]
     sight.world, sight.blind, sight.unreachable = None, "connection refused", True
     code, doc = ordered(capsys, tmp_path, "uncordon", agreed=True)
     assert (code, doc["exit_code"], doc["cause"]) == (3, 3, "kubernetes_unreachable")
