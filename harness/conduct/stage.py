@@ -87,16 +87,20 @@ class Stage:
         ]
         self._conditions.begin(begins_ns, waiting[0][0] if waiting else None, self._writer)
         ends_ns = begins_ns + nanoseconds(self._prepared.plan.duration_s)
-        while not self._stop.wait(TICK_S) and (self._clock.now() < ends_ns or self._recovering(ends_ns)):
+        while not self._stop.wait(TICK_S) and (self._clock.now() < ends_ns or self._late(ends_ns, waiting)):
             self._phases.tick(begins_ns)
             self._progress()
-            while (
-                waiting
-                and not self._stop.asked
-                and waiting[0][0] - nanoseconds(CHAOS_LEAD_S) <= self._clock.now()
-                and self._conditions.go()
-            ):
+            while waiting and self._may_start(waiting[0][0]):
                 self._start_chaos(*waiting.pop(0))
+
+    def _may_start(self, at_ns: int) -> bool:
+        """Say whether the process of a fault planned for `at_ns` starts now; while another has the API server away it could not, and comes late."""
+        return (
+            not self._stop.asked
+            and at_ns - nanoseconds(CHAOS_LEAD_S) <= self._clock.now()
+            and not chaos.api_is_away(self._folder.path)
+            and self._conditions.go()
+        )
 
     def _new_guard(self) -> chaos.Guard:
         return chaos.Guard.start(
@@ -108,9 +112,9 @@ class Stage:
             progress=self.renew,
         )
 
-    def _recovering(self, ends_ns: int) -> bool:
-        """Whether a fault that came late still has to go: the load stays on for it, within the undo's bound."""
-        late = any(child.poll() is None for child in self._chaos.values())
+    def _late(self, ends_ns: int, waiting: Sequence[object]) -> bool:
+        """Whether a fault that comes late still has to come or go: the load stays on for it, within the undo's bound."""
+        late = bool(waiting) or any(child.poll() is None for child in self._chaos.values())
         return late and self._clock.now() < ends_ns + nanoseconds(UNDO_BOUND_S)
 
     def strike(self) -> dict[Exit, str]:

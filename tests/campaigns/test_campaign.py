@@ -191,3 +191,33 @@ max_windows: 30
     assert done.returncode == Exit.TARGET
     assert "00000000-0000-0000-0000-000000000000" in done.stderr
     assert not (tmp_path / "run").exists()
+
+
+API_AWAY = """
+schema: 1
+name: away
+warm_up: 1s
+duration: 36s
+drain: 15s
+load:
+  stages: [{at: 0s, open_windows: 2}]
+  hold: {min: 2s, max: 3s}
+timeline:
+  - {experiment: api-server-down, at: 12s, hold: 8s}
+  - {experiment: cordon-worker, at: 24s, hold: 4s}
+"""
+
+
+def test_a_fault_whose_process_would_start_while_another_has_the_api_away_waits_for_it(
+    rehearsal: Rehearsal, tmp_path: Path
+) -> None:
+    file, out = tmp_path / "away.yaml", tmp_path / "run"
+    file.write_text(API_AWAY)
+    done = rehearsal.run("run", str(file), "--out", str(out), timeout_s=150)
+    steps = [
+        (r.event.experiment, r.event.step)
+        for r in read_history(out / "history").events
+        if isinstance(r.event, FaultChanged)
+    ]
+    for experiment in ("api-server-down", "cordon-worker"):
+        assert (experiment, FaultStep.VERIFIED) in steps, done.stdout + done.stderr

@@ -50,7 +50,9 @@ ACTS: dict[str, Act] = {
     "revoke-kubernetes-access": Act("rights"),
     "api-server-slow": Act("api", settings=(("delay", "2s"),), modes=("seed",), last=True),
     "api-server-down": Act("api", 8, 14, last=True),
-    "fill-windows": Act("windows", 14, 20, (("windows", "14"),), modes=("seed",), loads=(LOW,), first=True),
+    "fill-windows": Act(
+        "windows broker", 14, 20, (("windows", "14"),), modes=("seed",), loads=(LOW,), first=True
+    ),
     "kill-streams": Act("windows", 4, 10, (("share", "50%"),), first=True),
     "slow-network": Act("network", 6, 8, (("nodes", "all"), ("delay", "200ms")), loads=(LOW,)),
     "drop-network": Act("network", 14, 16, (("nodes", "all"),)),
