@@ -9,10 +9,13 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 MOST_BYTES = 10 << 20
+TRIES = 5
+"""The kubelet removes the directory of a pod that has vanished, also between our making and our using it."""
 
 
 def timestamp(at_ns: int) -> str:
@@ -26,8 +29,7 @@ class PodLog:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self._fd = _opened(path)
         self._rest: dict[str, bytes] = {}
 
     def write(self, stream: str, received: bytes) -> None:
@@ -46,8 +48,9 @@ class PodLog:
 
     def _set_aside(self) -> None:
         os.close(self._fd)
-        self._path.replace(f"{self._path}.1")
-        self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        with suppress(FileNotFoundError):
+            self._path.replace(f"{self._path}.1")
+        self._fd = _opened(self._path)
 
     def close(self) -> None:
         """Write unfinished lines and close."""
@@ -55,6 +58,15 @@ class PodLog:
             if rest:
                 self._append(stream, [rest])
         os.close(self._fd)
+
+
+def _opened(path: Path) -> int:
+    """Open a log for appending; the log of a pod that keeps vanishing is nobody's to read any more."""
+    for _ in range(TRIES):
+        with suppress(FileNotFoundError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    return os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
 
 
 @dataclass(frozen=True)

@@ -96,7 +96,7 @@ class Runtime:
             while line := await reader.readline():
                 notice = decoder.decode(line)
                 if isinstance(notice, Started):
-                    self._starting.pop(notice.id).set_result(notice.pid)
+                    self._started(notice)
                 else:
                     self._ended(notice)
         finally:
@@ -104,6 +104,13 @@ class Runtime:
         for id_ in list(self._running):
             self._ended(Ended(id_, 128 + signal.SIGKILL))
         raise RuntimeError("the spawner is gone, and with it every pod of this node")
+
+    def _started(self, notice: Started) -> None:
+        waiting = self._starting.pop(notice.id)
+        if waiting.done():  # who wanted it has been cancelled: nobody would ever end it
+            self._send(Signal(notice.id, signal.SIGKILL))
+        else:
+            waiting.set_result(notice.pid)
 
     def _ended(self, notice: Ended) -> None:
         process = self._running.pop(notice.id, None)

@@ -61,6 +61,27 @@ def test_a_log_keeps_every_line_of_both_streams_in_order(
         assert "\n".join(kept) == said.decode().removesuffix("\n")
 
 
+def test_a_pod_that_vanishes_while_its_log_is_opened_ends_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kubelet removes the directory between the spawner's making it and its opening a file in it."""
+    made, times = Path.mkdir, [0]
+
+    def removed_again(path: Path, *args: Any, **named: Any) -> None:
+        made(path, *args, **named)
+        times[0] += 1
+        if times[0] <= gone:
+            path.rmdir()
+
+    monkeypatch.setattr(Path, "mkdir", removed_again)
+    for number, gone in enumerate((1, 100)):
+        path, times[0] = tmp_path / f"c{number}" / "0.log", 0
+        log = PodLog(path)
+        log.write("stdout", b"a line\n")
+        log.close()
+        assert [line.text for line in read_log(path)] == (["a line"] if gone == 1 else [])
+
+
 def ended(code: int) -> Terminated:
     return Terminated(code, "Completed" if code == 0 else "Error", "", "", "id")
 

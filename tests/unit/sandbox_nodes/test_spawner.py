@@ -193,3 +193,19 @@ def test_twenty_containers_end_when_told_and_none_is_confused_with_another(tmp_p
         assert await asyncio.gather(*(process.ended for process in processes[10:])) == [137] * 10
 
     play(tmp_path, scenario)
+
+
+def test_a_start_that_is_cancelled_before_it_is_answered_ends_its_container_and_nobody_else(
+    tmp_path: Path,
+) -> None:
+    async def scenario(runtime: Runtime, context: PodContext) -> None:
+        given_up = asyncio.create_task(runtime.start(here(forks_and_waits), context, tmp_path / "log"))
+        while not runtime.running:
+            await asyncio.sleep(0)
+        given_up.cancel()
+        while runtime.running:
+            await asyncio.sleep(0.01)
+        process = await runtime.start(here(speaks), context, tmp_path / "log2")
+        assert await process.ended == 3
+
+    play(tmp_path, scenario)
