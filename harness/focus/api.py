@@ -14,7 +14,6 @@ from collections.abc import Callable, Coroutine
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-import aiohttp
 import msgspec
 
 from harness import __version__
@@ -28,13 +27,13 @@ from harness.focus.answers import (
     parse_live_metadata,
     parse_recordings,
 )
-from harness.focus.endpoint import INSECURE_WARNING, Endpoint, tls_context
+from harness.focus.endpoint import INSECURE_WARNING, Endpoint
+from harness.focus.http import AnswerFailed, HttpClient
 from harness.focus.outcomes import CallFailed, of_exception, of_status
 from harness.focus.request import ConfigureRequest, InvalidRequest
 from harness.history.events import Outcome
 from harness.history.writer import redacted
 
-IDLE_TRUST_S = 2.0  # servers close idle connections (uvicorn: 5 s); a create must not race with that
 BODY_CAP = 200
 T = TypeVar("T")
 
@@ -65,35 +64,26 @@ class AsyncFocusServerAPI:
     def __init__(self, endpoint: Endpoint, seen: Callable[[Attempt], None] | None = None) -> None:
         self.endpoint = endpoint
         self._seen = seen or _unseen
-        self._session: aiohttp.ClientSession | None = None
+        self._http: HttpClient | None = None
 
     async def __aenter__(self) -> Self:
         if self.endpoint.unverified:
             sys.stderr.write(INSECURE_WARNING.format(url=self.endpoint.url) + "\n")
-        timeouts = self.endpoint.timeouts
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                limit=0, ssl=tls_context(self.endpoint), keepalive_timeout=IDLE_TRUST_S, ttl_dns_cache=10
-            ),
-            timeout=aiohttp.ClientTimeout(
-                total=timeouts.total_s, sock_connect=timeouts.connect_s, sock_read=timeouts.read_s
-            ),
-            headers={
+        self._http = HttpClient(
+            self.endpoint,
+            {
                 "Accept": "application/json",
+                "Accept-Encoding": "gzip, deflate",
                 "User-Agent": f"focus-harness/{__version__}",
                 **self.endpoint.headers,
             },
-            cookie_jar=aiohttp.DummyCookieJar(),
-            trust_env=False,
         )
-        # aiohttp 3.14 silently repeats a GET on a connection the server had closed; an attempt must be a request.
-        self._session._retry_connection = False
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        if self._http is not None:
+            await self._http.close()
+            self._http = None
 
     async def configure_streaming_job(
         self, request: ConfigureRequest, request_id: str | None = None, about: int = 0
@@ -141,25 +131,21 @@ class AsyncFocusServerAPI:
         request_id: str | None = None,
         about: int = 0,
     ) -> T:
-        if self._session is None:
+        if self._http is None:
             raise RuntimeError("use the client as a context manager: async with AsyncFocusServerAPI(...)")
         request_id = request_id or uuid.uuid4().hex
-        headers = {"X-Request-ID": request_id}
-        if data is not None:
-            headers["Content-Type"] = "application/json"
         sent_ns = time.monotonic_ns()
         status, body, failure = 0, b"", None
         answer: T | None = None
         try:
-            async with self._session.request(
-                method, self.endpoint.at(path), data=data, headers=headers, allow_redirects=False
-            ) as reply:
-                status = reply.status
-                body = await reply.read()
+            reply = await self._http.request(method, path, request_id, data)
+            status, body = reply.status, reply.body
             if status == 200:
                 answer = parse(body)
         except BaseException as error:  # also a cancellation is an attempt that was made
             failure = error
+            if isinstance(error, AnswerFailed):
+                status, body = error.status, error.body
         outcome = _outcome(status, body, failure)
         told = "" if outcome is None else redacted(body[: 4 * BODY_CAP].decode("utf-8", "replace"), BODY_CAP)
         self._seen(
@@ -247,7 +233,7 @@ class FocusServerAPI:
             return self._loop.run_until_complete(self._opened(call))
 
     async def _opened(self, call: Coroutine[Any, Any, T]) -> T:
-        if self._api._session is None:
+        if self._api._http is None:
             try:
                 await self._api.__aenter__()
             except BaseException:

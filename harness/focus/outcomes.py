@@ -23,11 +23,11 @@ A stream's end is judged by `stream_end`: see docs/load.md for its table.
 
 import asyncio
 
-import aiohttp
 import msgspec
 
 from harness.errors import TargetError
 from harness.focus.answers import BrokenAnswer
+from harness.focus.http import AnswerTimeout, ConnectTimeout, NotConnected
 from harness.history.events import Outcome
 
 POSSIBLY_OPEN: frozenset[Outcome] = frozenset(
@@ -76,11 +76,11 @@ def of_exception(error: BaseException) -> Outcome:
         return Outcome.BROKEN_ANSWER
     if isinstance(error, asyncio.CancelledError):
         return Outcome.CANCELLED
-    if isinstance(error, aiohttp.ConnectionTimeoutError):
+    if isinstance(error, ConnectTimeout):
         return Outcome.CONNECT_TIMEOUT
-    if isinstance(error, TimeoutError):
+    if isinstance(error, AnswerTimeout):
         return Outcome.READ_TIMEOUT
-    if isinstance(error, (aiohttp.ClientConnectorError, aiohttp.InvalidURL)):
+    if isinstance(error, NotConnected):
         return Outcome.CONNECT_FAILED
     return Outcome.UNKNOWN
 
