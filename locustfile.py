@@ -21,16 +21,16 @@ from harness.load.hooks import refused
 from harness.load.locust_alone import Alone
 from harness.load.plan import LoadPlan, read_plan
 from harness.load.shape import CampaignShape
-from harness.load.users import HistoricAnalyst, LiveViewer
+from harness.load.users import HistoricAnalyst, LiveViewer, PlannedArrivals
 
-__all__ = ["CampaignShape", "HistoricAnalyst", "LiveViewer"]
+__all__ = ["CampaignShape", "HistoricAnalyst", "LiveViewer", "PlannedArrivals"]
 
 refused(lambda: one_process(sys.argv, os.environ))
 
 PLAN_FILE = os.environ.get("HARNESS_PLAN", "")
 PLAN: LoadPlan | None = refused(lambda: read_plan(Path(PLAN_FILE))) if PLAN_FILE else None
 
-if PLAN is not None and PLAN.stages:
+if PLAN is not None and (PLAN.stages or PLAN.arrivals is not None):
     CampaignShape = CampaignShape.of(PLAN)  # type: ignore[misc]
 if PLAN is not None:
     LiveViewer.weight, HistoricAnalyst.weight = PLAN.live_share, PLAN.historic_share

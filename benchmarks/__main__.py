@@ -1,6 +1,6 @@
 """`python -m benchmarks`: measure everything, print a table, write reports/bench.json.
 
-Takes about three minutes on two cores. `--only NAME` measures one part: history, judging, admission, load.
+Takes about three minutes on two cores. `--only NAME` measures one part: history, judging, arrivals, admission, load.
 """
 
 import argparse
@@ -12,14 +12,14 @@ import threading
 import time
 from pathlib import Path
 
-from benchmarks import admission, history, judging
+from benchmarks import admission, arrivals, history, judging
 from benchmarks.rows import Row, keep, table
 from benchmarks.world import World, world
 
 COMMAND = "python -m benchmarks --only {}"
 SANDBOX = ("--profile", "fast", "--set", "broker=off")
 """Without RabbitMQ, so that machines with and without it measure the same world."""
-PARTS = ("history", "judging", "admission", "load")
+PARTS = ("history", "judging", "arrivals", "admission", "load")
 
 
 def main() -> None:
@@ -34,6 +34,8 @@ def main() -> None:
         rows += history.measure(COMMAND.format("history"))
     if "judging" in parts:
         rows += judging.measure(COMMAND.format("judging"))
+    if "arrivals" in parts:
+        rows += arrivals.measure(COMMAND.format("arrivals"))
     starts_s: list[float] = []
     if "admission" in parts:
         with world(*SANDBOX) as here:

@@ -33,6 +33,52 @@ class Stage(Document):
     open_windows: int = Field(ge=0, le=10_000)
 
 
+class ArrivalStage(Document):
+    """From `at` on windows are asked for at `rate` (per second): at once (a step), evenly within `over` (a ramp), in `steps`, or only `for` a time."""
+
+    at: Seconds
+    rate: float = Field(ge=0, le=10_000, allow_inf_nan=False)
+    over: Seconds = 0.0
+    steps: int = Field(default=0, ge=0, le=1000)
+    """With `over`: the rate goes there in so many equal steps, each held as long as the others (a staircase)."""
+    lasts: Seconds | None = Field(default=None, alias="for")
+    """After that the rate before it comes back (a spike)."""
+
+    @model_validator(mode="after")
+    def _whole(self) -> "ArrivalStage":
+        if self.steps and not self.over:
+            raise ValueError("steps need `over`: how long all of them take")
+        if self.lasts is not None and self.lasts <= 0:
+            raise ValueError("a stage `for` no time is none; leave it out")
+        return self
+
+    @property
+    def ends(self) -> float:
+        """When its own rate is reached and, with `for`, over again."""
+        return self.at + self.over + (self.lasts or 0.0)
+
+
+class Arrivals(Document):
+    """Windows that are asked for at planned instants, whatever became of those before."""
+
+    process: Literal["constant", "poisson"] = "poisson"
+    stages: tuple[ArrivalStage, ...] = Field(min_length=1)
+    late_after: Seconds = 0.01
+    """An arrival that is sent later than this after its instant is late."""
+
+    @field_validator("stages")
+    @classmethod
+    def _in_order(cls, stages: tuple[ArrivalStage, ...]) -> tuple[ArrivalStage, ...]:
+        for earlier, later in itertools.pairwise(stages):
+            if later.at < earlier.ends or later.at <= earlier.at:
+                raise ValueError(
+                    f"stages overlap: the one at {earlier.at:g}s goes on until {earlier.ends:g}s, the next begins at {later.at:g}s"
+                )
+        if not any(stage.rate for stage in stages):
+            raise ValueError("no stage has a rate above 0: nothing would arrive")
+        return stages
+
+
 class Range(Document):
     """Lowest and highest value, both included."""
 
@@ -53,7 +99,10 @@ class Request(Document):
 class Load(Document):
     """Who asks for windows, how many, how fast, and what they do when refused."""
 
-    stages: tuple[Stage, ...] = Field(min_length=1)
+    stages: tuple[Stage, ...] = ()
+    """Users: how many windows are kept open."""
+    arrivals: Arrivals | None = None
+    """Beside them, or instead: windows at planned instants."""
     creates_in_flight: int = Field(default=4, ge=1, le=1000)
     hold: Span
     """How long a window is consumed before it is closed."""
@@ -72,6 +121,12 @@ class Load(Document):
             if later.at <= earlier.at:
                 raise ValueError(f"stages are not in order: {later.at:g}s comes after {earlier.at:g}s")
         return stages
+
+    @model_validator(mode="after")
+    def _somebody(self) -> "Load":
+        if not self.stages and self.arrivals is None:
+            raise ValueError("nobody asks for windows: give `stages` (users), `arrivals`, or both")
+        return self
 
 
 class Step(Document):
@@ -177,6 +232,11 @@ class Campaign(Document):
                 f"gate {gate.title!r}: {where} is not on the timeline"
                 for where in gate.during
                 if where.startswith("fault:") and where not in names
+            )
+        arrivals = self.load.arrivals
+        if arrivals is not None and (ends := max(stage.ends for stage in arrivals.stages)) > self.duration:
+            problems.append(
+                f"load.arrivals goes on until {ends:g}s, the campaign ends at {self.duration:g}s; make `duration` longer"
             )
         if self.warm_up >= self.duration:
             problems.append(

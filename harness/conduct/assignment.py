@@ -1,8 +1,10 @@
 """Translate the plan into what the load process is told: its endpoint, stages on the run's clock, and its budget."""
 
 from harness.campaign import Plan
+from harness.campaign.arrivals import stretches
 from harness.clock import SystemClock, seconds
 from harness.conduct.folder import RunFolder
+from harness.focus.arrivals import Arrivals, Stretch
 from harness.focus.endpoint import endpoint_of
 from harness.focus.seam import Budget, Payload
 from harness.load.plan import LoadPlan, Step
@@ -34,6 +36,7 @@ def load_plan(
         ),
         max_windows=target.window_limit,
         stages=tuple(Step(begins_s + stage.at, stage.open_windows) for stage in load.stages),
+        arrivals=arrivals_of(planned, begins_s),
         end_s=begins_s
         + planned.longest_s,  # the conductor ends it earlier; this is for a conductor that cannot
         creates_in_flight=load.creates_in_flight,
@@ -47,4 +50,20 @@ def load_plan(
         history=str(folder.history),
         clock_start_ns=clock.start_ns,
         live_socket=str(folder.live_socket),
+    )
+
+
+def arrivals_of(planned: Plan, begins_s: float) -> Arrivals | None:
+    """Return the campaign's arrivals on the run's clock, None if it has none; raises InputError for more than can be played."""
+    arrivals = planned.campaign.load.arrivals
+    if arrivals is None:
+        return None
+    return Arrivals(
+        process=arrivals.process,
+        stretches=tuple(
+            Stretch(begins_s + begin, begins_s + end, rate_from, rate_to)
+            for begin, end, rate_from, rate_to in stretches(arrivals, planned.duration_s)
+        ),
+        seed=planned.campaign.seed,
+        late_after_s=arrivals.late_after,
     )

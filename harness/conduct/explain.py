@@ -6,6 +6,7 @@ from pathlib import Path
 from harness import chaos
 from harness.campaign import HttpCondition, MeasureCondition, Plan, StopCondition
 from harness.cluster import connect
+from harness.conduct.assignment import arrivals_of
 from harness.conduct.rehearsal import LONGEST_S
 from harness.errors import HarnessError
 from harness.measures.catalogue import BY_NAME
@@ -43,6 +44,15 @@ def explain(planned: Plan, experiments: dict[str, Path], target: Target | None) 
     for stage in campaign.load.stages:
         yield f"    {stage.at:7.1f} s  {stage.open_windows} windows wanted open"
     load = campaign.load
+    if (arrivals := arrivals_of(planned, 0.0)) is not None:
+        for one in arrivals.stretches:
+            rate = (
+                f"{one.rate_from:g}/s"
+                if one.rate_from == one.rate_to
+                else f"{one.rate_from:g}/s to {one.rate_to:g}/s"
+            )
+            yield f"    {one.begin_s:7.1f} s  windows arrive at {rate} until {one.end_s:g} s ({arrivals.process})"
+        yield f"             about {arrivals.expected:.0f} arrivals; one sent more than {arrivals.late_after_s * 1000:g} ms after its instant is late"
     yield (
         f"             at most {load.creates_in_flight} creates in flight; each window held {load.hold.min:g}-{load.hold.max:g} s; "
         f"after a refusal {load.after_refusal:g} s" + ("; storm" if load.storm else "")

@@ -11,6 +11,7 @@ from pathlib import Path
 from harness import chaos
 from harness.campaign import Campaign, Gate, MeasureCondition, Plan, plan, read_campaign
 from harness.conduct.asking import tls_of
+from harness.conduct.assignment import arrivals_of
 from harness.conduct.experiments import find_experiments
 from harness.conduct.things import KINDS
 from harness.documents import line_of
@@ -18,8 +19,9 @@ from harness.errors import FileProblems, InputError, Problem
 from harness.judge.admission import VIOLATIONS
 from harness.judge.blame import NAMES
 from harness.judge.validity import NAMES as CHECK_NAMES
-from harness.measures.catalogue import BY_NAME, NEEDS_OF, OF, OUTCOMES, UNDIVIDED
+from harness.measures.catalogue import BY_NAME
 from harness.measures.live import LIVE, NOT_LIVE, Feed
+from harness.measures.narrowing import NEEDS_OF, OF, OUTCOMES, UNDIVIDED
 from harness.target import Target, find_target, load_target
 
 
@@ -174,7 +176,13 @@ def _fits(planned: Plan, target: Target) -> None:
             f"the campaign lasts {planned.duration_s:g} s, target {target.name} allows {target.budget.max_duration_s:g} s "
             "(budget.max_duration)"
         )
-    most = max(stage.open_windows for stage in planned.campaign.load.stages)
+    arrivals = arrivals_of(planned, 0.0)
+    if arrivals is not None and arrivals.peak > target.budget.max_rate_per_s:
+        raise InputError(
+            f"windows arrive at up to {arrivals.peak:g}/s, target {target.name} allows {target.budget.max_rate_per_s:g}/s "
+            "(budget.max_rate_per_s)"
+        )
+    most = max((stage.open_windows for stage in planned.campaign.load.stages), default=0)
     if most > target.budget.max_open_windows:
         raise InputError(
             f"the campaign wants {most} open windows, target {target.name} allows {target.budget.max_open_windows} "

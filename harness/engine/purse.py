@@ -4,6 +4,7 @@
 answer was lost does.
 """
 
+from collections import deque
 from dataclasses import dataclass
 
 from harness.focus.seam import Budget
@@ -39,8 +40,10 @@ class Purse:
     def __init__(self, budget: Budget, began_ns: int) -> None:
         self._budget = budget
         self._began_ns = began_ns
-        self._gap_ns = round(1e9 / budget.max_rate_per_s)
-        self._next_ns = began_ns
+        most = max(1, int(budget.max_rate_per_s))
+        self._span_ns = round(most * 1e9 / budget.max_rate_per_s)
+        """So long a time may see no more creates than `_sent` holds."""
+        self._sent: deque[int] = deque(maxlen=most)
         self._asked = 0
         self.jobs = 0
         self.open = 0
@@ -56,9 +59,9 @@ class Purse:
             return Wait(LOOK_AGAIN_NS, "max_jobs")
         if self.open >= budget.max_open_windows:
             return Wait(LOOK_AGAIN_NS, "max_open_windows")
-        if now_ns < self._next_ns:
-            return Wait(self._next_ns - now_ns, "max_rate_per_s")
-        self._next_ns = now_ns + self._gap_ns
+        if len(self._sent) == self._sent.maxlen and (left_ns := self._sent[0] + self._span_ns - now_ns) > 0:
+            return Wait(left_ns, "max_rate_per_s")
+        self._sent.append(now_ns)
         self._asked += 1
         self.open += 1
         return Go()

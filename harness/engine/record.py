@@ -12,7 +12,7 @@ from harness.focus.api import Attempt
 from harness.focus.seam import Begin
 from harness.history.events import Drift, Event, LoadState, Note, ProcessEnded, ProcessStarted
 from harness.history.live import LiveSender
-from harness.history.samples import ACCEPTED, ATTEMPTS, FRAMES
+from harness.history.samples import ACCEPTED, ARRIVALS, ATTEMPTS, FRAMES, SENT
 from harness.history.writer import HistoryWriter
 
 
@@ -24,6 +24,9 @@ class Recorder:
         self._writer = HistoryWriter(Path(begin.history), begin.writer, live)
         self._attempts = self._writer.samples(ATTEMPTS)
         self._frames = self._writer.samples(FRAMES)
+        self._arrivals = self._writer.samples(ARRIVALS)
+        self._intended: dict[int, int] = {}
+        """When arrivals whose answer is not known yet were intended, by window."""
         self._start_ns = begin.clock_start_ns
         self._broken = broken
         self._drift: set[str] = set()
@@ -42,6 +45,10 @@ class Recorder:
     def run_ns(self, monotonic_ns: int) -> int:
         """Return the run's instant for a reading of the monotonic clock."""
         return monotonic_ns - self._start_ns
+
+    def monotonic_ns(self, run_ns: int) -> int:
+        """Return the reading of the monotonic clock for an instant of the run."""
+        return run_ns + self._start_ns
 
     def now(self) -> int:
         """Return the run's instant now."""
@@ -78,7 +85,7 @@ class Recorder:
         sent_ns = self.run_ns(attempt.sent_ns)
         row.add(
             (
-                sent_ns,  # closed users send when they decide to
+                self._intended.pop(window, sent_ns),  # closed users send when they decide to
                 sent_ns,
                 self.run_ns(attempt.done_ns),
                 window,
@@ -90,6 +97,17 @@ class Recorder:
                 int(attempt.request_id[-16:], 16),
             )
         )
+
+    def arrived(self, window: int, intended_ns: int, sent_ns: int) -> None:
+        """Append that a planned arrival is sent: instants of the run, and of the monotonic clock."""
+        self._intended[window] = intended_ns
+        row = self._arrivals
+        row.add((intended_ns, self.run_ns(sent_ns), window, 1, row.text(SENT)))
+
+    def not_offered(self, window: int, count: int, intended_ns: int, why: str) -> None:
+        """Append that a planned arrival, and the `count` - 1 after it, are not offered."""
+        row = self._arrivals
+        row.add((intended_ns, 0, window, count, row.text(why)))
 
     def frame(self, row: tuple[int, ...]) -> None:
         """Append one frame: a row of FRAMES."""

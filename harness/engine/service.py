@@ -11,6 +11,7 @@ import socket
 import time
 import traceback
 
+from harness.engine.arriving import Arriving
 from harness.engine.canary import Canary
 from harness.engine.purse import Purse
 from harness.engine.record import Recorder
@@ -21,10 +22,12 @@ from harness.focus.api import AsyncFocusServerAPI, Attempt
 from harness.focus.endpoint import INSECURE_WARNING
 from harness.focus.outcomes import CallFailed
 from harness.focus.seam import (
+    Arrive,
     AskRecordings,
     Beat,
     Begin,
     Begun,
+    Cease,
     Close,
     Drain,
     Drained,
@@ -54,6 +57,7 @@ class Engine:
         self._windows: dict[int, asyncio.Task[None]] = {}
         self._closing: set[int] = set()
         self._errands: set[asyncio.Task[None]] = set()
+        self._arriving: asyncio.Task[None] | None = None
         self._drain_s: float | None = None
         self._stopped = asyncio.Event()
         self.exit = Exit.OK
@@ -146,9 +150,15 @@ class Engine:
         match ask:
             case Play():
                 if self._drain_s is None:
-                    task = asyncio.create_task(Window(ask, self._stage).play())
-                    self._windows[ask.window] = task
-                    task.add_done_callback(lambda done: self._window_done(ask.window, done))
+                    self._play(ask)
+            case Arrive():
+                if self._arriving is not None:
+                    raise ValueError("an engine plays one plan of arrivals")
+                self._arriving = asyncio.create_task(Arriving(ask, self._stage, self._play).run())
+                self._arriving.add_done_callback(self._arrived)
+            case Cease():
+                if self._arriving is not None:
+                    self._arriving.cancel()
             case Close():
                 self._close(ask.window)
             case AskRecordings():
@@ -163,6 +173,16 @@ class Engine:
             case _:
                 raise ValueError(f"{type(ask).__name__} is not expected here")
 
+    def _play(self, ask: Play) -> None:
+        window = Window(ask, self._stage)
+        task = asyncio.create_task(window.play())
+        self._windows[ask.window] = task
+        task.add_done_callback(lambda done: self._window_done(ask, window, done))
+
+    def _arrived(self, done: "asyncio.Task[None]") -> None:
+        if not done.cancelled() and (error := done.exception()) is not None:
+            self._failed(error)
+
     def _close(self, window: int) -> None:
         """Cancel a window once: a second cancellation would interrupt its clean end."""
         task = self._windows.get(window)
@@ -170,14 +190,20 @@ class Engine:
             self._closing.add(window)
             task.cancel()
 
-    def _window_done(self, window: int, done: asyncio.Task[None]) -> None:
-        self._windows.pop(window, None)
-        self._closing.discard(window)
-        if not done.cancelled() and (error := done.exception()) is not None:
+    def _window_done(self, ask: Play, window: Window, done: asyncio.Task[None]) -> None:
+        self._windows.pop(ask.window, None)
+        self._closing.discard(ask.window)
+        if done.cancelled():  # before its first step: whatever comes later ends in order
+            if ask.intended_ns is not None:
+                window.never_sent()
+        elif (error := done.exception()) is not None:
             self._failed(error)
 
     async def _close_all(self) -> None:
         within_s = self._drain_s if self._drain_s is not None else ALONE_S
+        if self._arriving is not None:
+            self._arriving.cancel()
+            await asyncio.gather(self._arriving, return_exceptions=True)
         for window in tuple(self._windows):
             self._close(window)
         waiting = {*self._windows.values(), *self._errands}

@@ -30,6 +30,9 @@ from harness.history.events import (
     WindowUnknown,
 )
 
+ENDED = "ended"
+"""Why an arrival was not offered that was still to come when the load ended."""
+
 
 @dataclass(slots=True)
 class Stage:
@@ -85,6 +88,13 @@ class Window:
             self._stage.marks.give_back(mark)
         self._ended(verdict)
 
+    def never_sent(self) -> None:
+        """Note that an arrival was closed before it had its first turn."""
+        self._count("creates", -1)
+        self._stage.purse.refused()
+        self._stage.purse.closed()
+        self._stage.record.not_offered(self._number, 1, self._ask.intended_ns or 0, ENDED)
+
     async def _played(self, mark: Range) -> Verdict:
         await self._turn()
         try:
@@ -92,7 +102,8 @@ class Window:
                 refusal = await self._create(mark)
             finally:
                 self._count("creates", -1)
-                self._stage.creates.release()
+                if self._ask.intended_ns is None:
+                    self._stage.creates.release()
             if refusal:
                 return Verdict(refusal)
             if self._closed_early:
@@ -104,6 +115,8 @@ class Window:
     async def _turn(self) -> None:
         """Wait until this create may be sent: a place among the creates in flight, and the budget's word."""
         creates, purse, record = self._stage.creates, self._stage.purse, self._stage.record
+        if self._ask.intended_ns is not None:  # an arrival waits for nobody, and is counted already
+            return
         await creates.acquire()
         try:
             while isinstance(answer := purse.ask(time.monotonic_ns()), Wait):
@@ -123,6 +136,10 @@ class Window:
         """Send the one create; return how it failed, or None with `_response` set."""
         stage, request_id = self._stage, uuid.uuid4().hex
         self._sent_ns = sent_ns = time.monotonic_ns()
+        late_ns: int | None = None
+        if (intended_ns := self._ask.intended_ns) is not None:
+            stage.record.arrived(self._number, intended_ns, sent_ns)
+            late_ns = stage.record.run_ns(sent_ns) - intended_ns
         outcome: Outcome | None = None
         status = 0
         call = asyncio.create_task(
@@ -157,6 +174,7 @@ class Window:
                 outcome=outcome,
                 status=200 if outcome is None else status,
                 latency_ns=done_ns - sent_ns,
+                late_ns=late_ns,
             )
         )
         return outcome

@@ -11,6 +11,7 @@ import msgspec
 
 from harness.errors import InputError
 from harness.focus.answers import Span
+from harness.focus.arrivals import Arrivals
 from harness.focus.endpoint import Endpoint
 from harness.history.events import Outcome
 
@@ -82,6 +83,20 @@ class Play(Ask, frozen=True, kw_only=True, tag="play"):
     hold_s: float
     start_s: int | None = None
     end_s: int | None = None
+    intended_ns: int | None = None
+    """The planned instant of an open arrival (of the run); the budget has been asked already."""
+
+
+class Arrive(Ask, frozen=True, kw_only=True, tag="arrive"):
+    """Play a plan of open arrivals: each opens a live window, `first` and those after it, held as long as is drawn from `hold_s`."""
+
+    arrivals: Arrivals
+    first: int
+    hold_s: tuple[float, float]
+
+
+class Cease(Ask, frozen=True, kw_only=True, tag="cease"):
+    """Offer no further arrivals; windows that are open stay."""
 
 
 class Close(Ask, frozen=True, kw_only=True, tag="close"):
@@ -132,6 +147,8 @@ class Answered(Told, frozen=True, kw_only=True, tag="answered"):
     status: int
     latency_ns: int
     bytes: int = 0
+    late_ns: int | None = None
+    """How much later than planned an open arrival was sent."""
 
 
 class Ready(Told, frozen=True, kw_only=True, tag="ready"):
@@ -163,6 +180,20 @@ class Ended(Told, frozen=True, kw_only=True, tag="ended"):
     detail: str = ""
 
 
+class NotOffered(Told, frozen=True, kw_only=True, tag="not_offered"):
+    """So many planned arrivals in a row were not sent at all; `why` is a limit of the budget, `in_flight` or `ended`."""
+
+    count: int
+    why: str
+
+
+class ArrivalsOver(Told, frozen=True, kw_only=True, tag="arrivals_over"):
+    """No arrival is left: so many were planned, so many of them were sent, on time or late."""
+
+    planned: int
+    offered: int
+
+
 class RecordingsFound(Told, frozen=True, kw_only=True, tag="recordings_found"):
     """Answer to `AskRecordings`; `outcome` is None when the server answered."""
 
@@ -190,8 +221,20 @@ class Drained(Told, frozen=True, kw_only=True, tag="drained"):
     """Everything is closed and written; the engine ends now."""
 
 
-AnyAsk = Begin | Play | Close | AskRecordings | Beat | Drain
-AnyTold = Begun | Answered | Ready | First | Ended | RecordingsFound | Exhausted | Failed | Drained
+AnyAsk = Begin | Play | Arrive | Cease | Close | AskRecordings | Beat | Drain
+AnyTold = (
+    Begun
+    | Answered
+    | Ready
+    | First
+    | Ended
+    | NotOffered
+    | ArrivalsOver
+    | RecordingsFound
+    | Exhausted
+    | Failed
+    | Drained
+)
 
 _encoder = msgspec.msgpack.Encoder()
 _asks = msgspec.msgpack.Decoder(AnyAsk)

@@ -138,6 +138,16 @@ class Note(Event, frozen=True, kw_only=True, tag="note"):
 # --- load -----------------------------------------------------------------------------------------
 
 
+class ArrivalsPlanned(Event, frozen=True, kw_only=True, tag="arrivals_planned"):
+    """An engine has a plan of open arrivals: how many, and from what lateness on one counts as late."""
+
+    planned: int
+    late_after_ns: int
+    process: str
+    """constant or poisson."""
+    seed: int = 0
+
+
 class WindowAccepted(Event, frozen=True, kw_only=True, tag="window_accepted"):
     """`POST /configure` answered 200: a window is possibly open (its stream has shown nothing yet)."""
 
@@ -402,6 +412,7 @@ AnyEvent = Union[  # noqa: UP007  (msgspec builds its decoder from this union)
     ProcessStarted,
     ProcessEnded,
     StopConditionChanged,
+    ArrivalsPlanned,
     Note,
     WindowAccepted,
     WindowReady,

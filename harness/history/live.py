@@ -11,7 +11,8 @@ import msgspec
 import numpy as np
 
 from harness.history.events import Record
-from harness.history.samples import ATTEMPTS, Rows, SampleKind
+from harness.history.histogram import counted
+from harness.history.samples import ARRIVALS, FRAMES, Rows, SampleKind
 
 LATENCY_BOUNDS_S: tuple[float, ...] = (
     0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
@@ -28,6 +29,10 @@ class AttemptCount(msgspec.Struct, frozen=True):
     latency_sum_s: float
     buckets: tuple[int, ...]
     """Counts per bucket of LATENCY_BOUNDS_S, not cumulative, one more for the rest."""
+    fine: dict[int, int] = {}
+    """The same times in nanoseconds as a `harness.history.histogram`."""
+    fine_planned: dict[int, int] = {}
+    """The times from the intended instant on, where they differ (open arrivals)."""
 
 
 class Second(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,6 +45,9 @@ class Second(msgspec.Struct, frozen=True, kw_only=True):
     rows: int = 0
     bytes: int = 0
     lag_max_ns: int = 0
+    arrivals: dict[str, int] = {}
+    """Planned arrivals by fate: `sent`, or why they were not offered."""
+    late_max_ns: int = 0
 
 
 class LiveSender:
@@ -93,7 +101,14 @@ class LiveReceiver:
 
 def second_of(writer: str, kind: SampleKind, rows: Rows, texts: list[str]) -> Second:
     """Aggregate one block of rows; `texts` is the dictionary its text columns point into."""
-    if kind.name != ATTEMPTS.name:
+    if kind.name == ARRIVALS.name:
+        sent = rows[rows["sent_ns"] > 0]
+        fates = {
+            texts[n]: int(rows["count"][rows["fate"] == n].sum()) for n in np.unique(rows["fate"]).tolist()
+        }
+        late_ns = int((sent["sent_ns"] - sent["intended_ns"]).max()) if len(sent) else 0
+        return Second(writer=writer, sample=kind.name, arrivals=fates, late_max_ns=max(0, late_ns))
+    if kind.name == FRAMES.name:
         return Second(
             writer=writer,
             sample=kind.name,
@@ -105,6 +120,8 @@ def second_of(writer: str, kind: SampleKind, rows: Rows, texts: list[str]) -> Se
     counts = []
     latencies_s = (rows["done_ns"] - rows["sent_ns"]) / 1e9
     bucket = np.searchsorted(LATENCY_BOUNDS_S, latencies_s, side="left")
+    intended_ns = rows["done_ns"] - rows["intended_ns"]
+    planned = rows["intended_ns"] != rows["sent_ns"]
     keys = rows["operation"].astype(np.uint64) << np.uint64(32) | rows["outcome"].astype(np.uint64)
     for key in np.unique(keys):
         chosen = keys == key
@@ -115,6 +132,8 @@ def second_of(writer: str, kind: SampleKind, rows: Rows, texts: list[str]) -> Se
                 int(chosen.sum()),
                 float(latencies_s[chosen].sum()),
                 tuple(int(n) for n in np.bincount(bucket[chosen], minlength=len(LATENCY_BOUNDS_S) + 1)),
+                counted((rows["done_ns"] - rows["sent_ns"])[chosen]),
+                counted(intended_ns[chosen]) if planned[chosen].any() else {},
             )
         )
     return Second(writer=writer, sample=kind.name, attempts=tuple(counts))

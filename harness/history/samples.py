@@ -60,7 +60,24 @@ FRAMES = SampleKind(
 )
 """One row per gRPC message of a stream."""
 
-KINDS: dict[str, SampleKind] = {kind.name: kind for kind in (ATTEMPTS, FRAMES)}
+ARRIVALS = SampleKind(
+    "arrivals",
+    np.dtype(
+        [
+            ("intended_ns", "<i8"),
+            ("sent_ns", "<i8"),  # 0 where it was not offered
+            ("window", "<i8"),  # the first one, where it stands for several
+            ("count", "<i8"),  # how many planned arrivals in a row it stands for; 1 where it was sent
+            ("fate", "<u4"),  # text: `sent`, or why it was not offered
+        ]
+    ),
+    ("fate",),
+)
+"""What became of planned arrivals: every one is in exactly one row."""
 
+KINDS: dict[str, SampleKind] = {kind.name: kind for kind in (ATTEMPTS, FRAMES, ARRIVALS)}
+
+SENT = "sent"
+"""The `fate` of an arrival that was sent, on time or late."""
 ACCEPTED = "accepted"
 """The `outcome` text of an attempt that was answered 200."""

@@ -22,6 +22,7 @@ from harness.history.reader import History
 from harness.history.run import RunInfo
 from harness.judge import tables
 from harness.judge.admission import Refusals, Spans, admission
+from harness.judge.arrivals import arrivals
 from harness.judge.blame import UNEXPLAINED, VERSION, Blames, blame
 from harness.judge.blame.groups import by_cause, cited, groups_of
 from harness.judge.completeness import deaths, gaps, holes
@@ -69,7 +70,8 @@ def judge(run: RunInfo, history: History) -> Findings:
     admitted = _admission(record, world, blames)
     back = recoveries(record, world, faults, lambda start, end: by_cause(blames, ((start, end),)))
     reclaimed = reclaim(record, world)
-    valid = validity(record, world, faults, blind_spots, record.spans_of(COUNTED))
+    came = arrivals(record)
+    valid = validity(record, world, faults, blind_spots, record.spans_of(COUNTED), came)
     concluded = Concluded(lambda spans: by_cause(blames, spans), admitted, valid, back, reclaimed)
     gates = judge_gates(record, world, faults, missing, blind_spots, concluded)
     left = _leftovers(record)
@@ -104,6 +106,7 @@ def judge(run: RunInfo, history: History) -> Findings:
         cited=cited(record.records, (one for group in failures for one in group.evidence)),
         blame_version=VERSION,
         spreads=spreads(record),
+        arrivals=came,
         disagreements=disagreements(seconds),
         gaps=blind_spots,
         incomplete=missing,

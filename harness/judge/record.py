@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from harness.history.events import Event, Phase, PhaseChanged, Record, RunEnded
 from harness.history.reader import History, Samples
 from harness.history.run import RunInfo
-from harness.history.samples import ATTEMPTS, FRAMES, Rows
+from harness.history.samples import ARRIVALS, ATTEMPTS, FRAMES, Rows
 from harness.judge.findings import PhaseSpan
 from harness.judge.kinds import Kind, by_kind
 from harness.judge.steps import Ints, ints
-from harness.measures.portion import CONFIGURE, Portion, of_samples
+from harness.measures.portion import CONFIGURE, Portion, of_arrivals, of_samples
 
 SECOND_NS = 1_000_000_000
 Spans = tuple[tuple[int, int], ...]
@@ -52,6 +52,11 @@ class RunRecord:
     def attempts(self) -> Samples:
         """Every HTTP attempt."""
         return self.history.samples.get(ATTEMPTS.name) or Samples(ATTEMPTS, np.empty(0, ATTEMPTS.dtype), ())
+
+    @cached_property
+    def arrivals(self) -> Samples:
+        """What became of every planned arrival."""
+        return self.history.samples.get(ARRIVALS.name) or Samples(ARRIVALS, np.empty(0, ARRIVALS.dtype), ())
 
     @cached_property
     def frames(self) -> Rows:
@@ -128,11 +133,16 @@ class RunRecord:
             rows[within(rows["done_ns"], spans)],
             self.frames[within(self.frames["at_ns"], spans)],
         )
+        came = self.arrivals.rows[within(self.arrivals.rows["intended_ns"], spans)]
+        arrived = of_arrivals(self.arrivals, came)
         chosen = within(self._event_ns, spans)
         events = tuple(self.records[i] for i in np.flatnonzero(chosen))
         return Portion(
             attempts=portion.attempts,
             latencies_ns=portion.latencies_ns,
+            planned_ns=portion.planned_ns,
+            arrivals=arrived.arrivals,
+            lateness_ns=arrived.lateness_ns,
             frames=portion.frames,
             rows=portion.rows,
             bytes=portion.bytes,

@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.history.events import FirstFrame, Outcome, Phase, WindowReady
 from harness.history.samples import ACCEPTED, Rows
@@ -10,6 +11,8 @@ from harness.judge.findings import Spread
 from harness.judge.record import RunRecord, within
 from harness.judge.steps import Ints, ints
 from harness.measures.portion import Spans as Times
+
+QUANTILES = (0.5, 0.9, 0.95, 0.99, 0.999, 0.9999)
 
 
 def spreads(record: RunRecord) -> tuple[Spread, ...]:
@@ -21,6 +24,7 @@ def spreads(record: RunRecord) -> tuple[Spread, ...]:
     timed: list[tuple[str, Ints, Times]] = [
         ("configure_accepted", *_answers(creates[accepted])),
         ("configure_refused", *_answers(creates[refused])),
+        *_as_planned(creates, {"accepted": accepted, "refused": refused}),
         ("ready", ints(e.at_ns for e in ready), ints(e.since_accept_ns for e in ready)),
         ("first_frame", ints(e.at_ns for e in first), ints(e.since_accept_ns for e in first)),
         ("frame_lag", record.frames["at_ns"], record.frames["lag_ns"]),
@@ -40,8 +44,17 @@ def _answers(creates: Rows) -> tuple[Ints, Times]:
     return creates["done_ns"], creates["done_ns"] - creates["sent_ns"]
 
 
+def _as_planned(creates: Rows, chosen: dict[str, NDArray[np.bool_]]) -> list[tuple[str, Ints, Times]]:
+    """Return the times of open arrivals from the instant each was planned for: what a stall does to those behind it is in them."""
+    planned = creates["intended_ns"] != creates["sent_ns"]
+    return [
+        (f"configure_{name}_planned", rows["done_ns"], rows["done_ns"] - rows["intended_ns"])
+        for name, rows in ((name, creates[some & planned]) for name, some in chosen.items())
+    ]
+
+
 def _spread(measure: str, phase: str, spans_ns: Times) -> Spread:
-    p50, p90, p95, p99 = np.quantile(spans_ns, [0.5, 0.9, 0.95, 0.99], method="inverted_cdf").tolist()
+    p50, p90, p95, p99, p999, p9999 = np.quantile(spans_ns, QUANTILES, method="inverted_cdf").tolist()
     return Spread(
         measure=measure,
         phase=phase,
@@ -52,5 +65,7 @@ def _spread(measure: str, phase: str, spans_ns: Times) -> Spread:
         p90=p90 / 1e9,
         p95=p95 / 1e9,
         p99=p99 / 1e9,
+        p999=p999 / 1e9,
+        p9999=p9999 / 1e9,
         max=float(spans_ns.max()) / 1e9,
     )

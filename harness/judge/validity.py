@@ -19,7 +19,7 @@ from harness.history.events import (
     RunEnded,
     WindowAccepted,
 )
-from harness.judge.findings import FaultFinding, Gap, Status, ValidityCheck, ValidityFinding
+from harness.judge.findings import ArrivalsFinding, FaultFinding, Gap, Status, ValidityCheck, ValidityFinding
 from harness.judge.record import SECOND_NS, RunRecord, Spans, joined, within
 from harness.judge.sightings import DOWN
 from harness.judge.steps import Ints, ints
@@ -50,6 +50,7 @@ class _Look:
     gaps: tuple[Gap, ...]
     counted: Spans
     """The run without warm-up and drain."""
+    arrivals: ArrivalsFinding | None
 
     def inside(self, at_ns: Ints) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
         return within(at_ns, self.counted)
@@ -281,6 +282,23 @@ def _wanted(states: Sequence[LoadState]) -> tuple[Ints, Ints]:
     return ints(at_ns), ints(since_ns)
 
 
+def _unaccounted(look: _Look) -> tuple[float | None, str]:
+    came = look.arrivals
+    if came is None:
+        return None, "no arrivals were planned"
+    return float(came.unaccounted), f"of {came.planned} planned of which the record does not say what became"
+
+
+def _withheld(look: _Look) -> tuple[float | None, str]:
+    came = look.arrivals
+    if came is None:
+        return None, "no arrivals were planned"
+    whys = [f"{came.late} late", *(f"{count} not offered ({why})" for why, count in came.not_offered.items())]
+    return came.withheld / max(
+        1, came.planned
+    ), f"of the arrivals that did not come as planned: {', '.join(whys)}"
+
+
 CHECKS: tuple[Check, ...] = (
     Check("generator_lag", 0.5, "s", "later than that, what is measured is ours and not the target's", _lag),
     Check("generator_cpu", 0.9, "cores", "a load that fills its core is late without saying so", _cpu),
@@ -305,16 +323,35 @@ CHECKS: tuple[Check, ...] = (
     Check("faults_not_held", 0, "faults", "a fault that was not in proves nothing", _not_held),
     Check("images_changed", 0, "roles", "two versions were tested, and neither", _images),
     Check("nodes_changed", 0, "nodes", "the cluster at the end is not the one at the start", _nodes),
+    Check(
+        "arrivals_lost",
+        0,
+        "arrivals",
+        "what was planned and is in no record may have been anything",
+        _unaccounted,
+    ),
+    Check(
+        "arrivals_withheld",
+        0.05,
+        "share",
+        "another load was offered than the one that was planned",
+        _withheld,
+    ),
     Check("silent", 40, "s", "a load that does not stream holds nothing open, whatever it counts", _silent),
 )
 NAMES: tuple[str, ...] = tuple(check.name for check in CHECKS)
 
 
 def validity(
-    record: RunRecord, world: World, faults: tuple[FaultFinding, ...], gaps: tuple[Gap, ...], counted: Spans
+    record: RunRecord,
+    world: World,
+    faults: tuple[FaultFinding, ...],
+    gaps: tuple[Gap, ...],
+    counted: Spans,
+    arrivals: ArrivalsFinding | None = None,
 ) -> ValidityFinding:
     """Check a run; `counted` are its stretches without warm-up and drain. The campaign may have set other bounds."""
-    look = _Look(record, world, faults, gaps, counted)
+    look = _Look(record, world, faults, gaps, counted, arrivals)
     checks = tuple(
         _checked(check, look, record.run.validity.get(check.name, check.bound)) for check in CHECKS
     )

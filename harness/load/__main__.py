@@ -24,16 +24,16 @@ from harness.errors import HarnessError  # noqa: E402
 from harness.load.hooks import Hooks, complain  # noqa: E402
 from harness.load.plan import LoadPlan, read_plan  # noqa: E402
 from harness.load.shape import CampaignShape  # noqa: E402
-from harness.load.users import HistoricAnalyst, LiveViewer  # noqa: E402
+from harness.load.users import HistoricAnalyst, LiveViewer, PlannedArrivals  # noqa: E402
 
 LIFELINE_VARIABLE = "HARNESS_LIFELINE_FD"
 
 
 def play(plan: LoadPlan) -> int:
     """Play `plan` to its end; return the exit code."""
-    users = []
+    users = [] if plan.arrivals is None else [PlannedArrivals]
     for user, share in ((LiveViewer, plan.live_share), (HistoricAnalyst, plan.historic_share)):
-        if share > 0:
+        if share > 0 and plan.stages:
             user.weight = share
             users.append(user)
     environment = Environment(user_classes=users, shape_class=CampaignShape.of(plan)(), stop_timeout=0)

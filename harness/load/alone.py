@@ -10,6 +10,7 @@ from typing import Any
 
 from harness.documents import duration_s
 from harness.errors import InputError
+from harness.focus.arrivals import Arrivals, Stretch
 from harness.focus.endpoint import Endpoint, Timeouts
 from harness.focus.seam import Budget, Payload
 from harness.load.plan import LoadPlan
@@ -17,6 +18,8 @@ from harness.target import Target, find_target, load_target
 from harness.target.load import TARGET_VARIABLE
 
 REPORTS = "reports"
+ENGINE_STARTS_S = 3.0
+"""The first arrival comes so long after Locust's start: an engine that is still starting would be late."""
 DISTRIBUTION = {
     "--master": "LOCUST_MODE_MASTER",
     "--worker": "LOCUST_MODE_WORKER",
@@ -39,6 +42,15 @@ def add_options(parser: Any) -> None:
     )
     group.add_argument("--suspend", default="3s", help="how often a suspended scenario probes (3s)")
     group.add_argument("--storm", action="store_true", help="never suspend: keep asking")
+    group.add_argument(
+        "--rate", type=float, default=None, help="open arrivals: so many windows per second, and no users"
+    )
+    group.add_argument(
+        "--arrival-process",
+        choices=("poisson", "constant"),
+        default="poisson",
+        help="with --rate: by chance, or at an even distance (poisson)",
+    )
     group.add_argument("--channels", type=int, default=50, help="channels per window (50)")
     group.add_argument("--lines-dt", default="100ms", help="time between rows of a live window (100ms)")
     group.add_argument("--load-seed", type=int, default=0, help="seed of pauses and hold times (0)")
@@ -75,9 +87,11 @@ def own_plan(target: Target | None, options: Any, host: str | None) -> LoadPlan:
     """Return the plan of a load that Locust's own options shape; its history folder does not exist yet."""
     low, _, high = str(options.hold).partition("..")
     height = 100
+    budget = budget_of(target) if target else Budget()
     return LoadPlan(
         endpoint=endpoint_of(target, host, options.ca_file or None, options.insecure),
-        budget=budget_of(target) if target else Budget(),
+        budget=budget,
+        arrivals=_arrivals(options, budget),
         payload=Payload(
             duration_s=_whole_seconds(_seconds("--lines-dt", options.lines_dt) * height, options.lines_dt),
             height=height,
@@ -92,6 +106,18 @@ def own_plan(target: Target | None, options: Any, host: str | None) -> LoadPlan:
         storm=options.storm,
         seed=options.load_seed,
     )
+
+
+def _arrivals(options: Any, budget: Budget) -> Arrivals | None:
+    if options.rate is None:
+        return None
+    ends_s = min(float(options.run_time or budget.max_duration_s), budget.max_duration_s)
+    if ends_s <= ENGINE_STARTS_S:
+        raise InputError(
+            f"--rate: the first arrival comes after {ENGINE_STARTS_S:g} s; let the load last longer (-t)"
+        )
+    stretch = Stretch(ENGINE_STARTS_S, ends_s, options.rate, options.rate)
+    return Arrivals(process=options.arrival_process, stretches=(stretch,), seed=options.load_seed)
 
 
 def endpoint_of(

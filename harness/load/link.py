@@ -17,11 +17,15 @@ from gevent.event import AsyncResult, Event
 
 import harness
 from harness.errors import Exit, HarnessError
+from harness.focus.arrivals import Arrivals, instants_ns
 from harness.focus.seam import (
+    ArrivalsOver,
+    Arrive,
     Ask,
     AskRecordings,
     Begin,
     Begun,
+    Cease,
     Close,
     Drain,
     Drained,
@@ -56,6 +60,7 @@ class EngineLink:
         self._asks: dict[int, AsyncResult] = {}
         self._number = 0
         self._ask = 0
+        self._arrivals: AsyncResult | None = None
         self._begun = Event()
         self._drained = AsyncResult()
         self._draining = False
@@ -109,6 +114,21 @@ class EngineLink:
                 self.send(Close(window=number))
         return ended
 
+    def arrive(self, arrivals: Arrivals, hold_s: tuple[float, float]) -> ArrivalsOver:
+        """Have a plan of arrivals played, once, and return when none is left; a killed user ends them on the way out."""
+        first = self._number + 1
+        self._number += len(instants_ns(arrivals))
+        self._arrivals = AsyncResult()
+        self._refuse_if_gone()
+        self.send(Arrive(arrivals=arrivals, first=first, hold_s=hold_s))
+        over: ArrivalsOver | None = None
+        try:
+            over = self._arrivals.get()
+        finally:
+            if over is None:
+                self.send(Cease())
+        return over
+
     def recordings(self, start_s: int, end_s: int) -> RecordingsFound:
         """Return what was recorded between two instants (epoch seconds)."""
         self._ask += 1
@@ -157,6 +177,8 @@ class EngineLink:
                 self._begun.set()
             case Drained():
                 self._drained.set(told)
+            case ArrivalsOver() if self._arrivals is not None:
+                self._arrivals.set(told)
             case Ended() if told.window in self._windows:
                 self._windows[told.window].set(told)
             case RecordingsFound() if told.ask in self._asks:
@@ -176,7 +198,8 @@ class EngineLink:
         error = EngineGone(f"the engine process ended by itself (exit code {code})")
         if code in set(Exit):
             error.code = Exit(code)
-        for waiting in (*self._windows.values(), *self._asks.values()):
+        arrivals = () if self._arrivals is None else (self._arrivals,)
+        for waiting in (*self._windows.values(), *self._asks.values(), *arrivals):
             if not waiting.ready():
                 waiting.set_exception(error)
         self._lost(error)

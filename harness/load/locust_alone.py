@@ -10,6 +10,7 @@ from harness.load.alone import own_plan, own_target
 from harness.load.hooks import Hooks, refused
 from harness.load.own_run import OwnRun
 from harness.load.plan import LoadPlan
+from harness.load.users import PlannedArrivals
 
 
 class Alone:
@@ -20,9 +21,21 @@ class Alone:
         self._given = given
         self._run: OwnRun | None = None
         self._target = None if given is not None else refused(lambda: own_target(self._host()))
-        refused(self._plan)  # what is wrong on the command line is said before anything starts
+        plan = refused(self._plan)  # what is wrong on the command line is said before anything starts
+        refused(lambda: self._choose_users(plan))
         hooks = Hooks(environment, self._begin, self._end)
         hooks.on_sigterm()
+
+    def _choose_users(self, plan: LoadPlan) -> None:
+        """Have arrivals played where there are any, and nobody else unless named or in the plan's stages."""
+        environment = self._environment
+        named = bool(getattr(environment.parsed_options, "user_classes", None))
+        if plan.arrivals is None and PlannedArrivals in environment.user_classes:
+            if named and len(environment.user_classes) == 1:
+                raise InputError("PlannedArrivals plays a plan of arrivals, and there is none: give --rate")
+            environment.user_classes.remove(PlannedArrivals)
+        elif plan.arrivals is not None and not named and not plan.stages:
+            environment.user_classes[:] = [PlannedArrivals]
 
     def _host(self) -> str | None:
         host: str | None = self._environment.host

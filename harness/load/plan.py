@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from harness.errors import InputError
+from harness.focus.arrivals import Arrivals
 from harness.focus.endpoint import Endpoint
 from harness.focus.seam import Begin, Budget, Payload
 
@@ -32,6 +33,8 @@ class LoadPlan(msgspec.Struct, frozen=True, kw_only=True):
     """The server's own limit where it is known; the load does not heed it, it is what is being tested."""
     stages: tuple[Step, ...] = ()
     """Empty: Locust's own user count decides."""
+    arrivals: Arrivals | None = None
+    """Windows that are asked for at planned instants, whatever became of those before; beside the users of `stages`."""
     end_s: float | None = None
     """When the load ends by itself, in seconds of the run; None: when it is told to."""
     creates_in_flight: int = 5
@@ -75,6 +78,10 @@ class LoadPlan(msgspec.Struct, frozen=True, kw_only=True):
             (
                 any(step.open_windows < 0 for step in self.stages),
                 "a stage wants a negative number of windows",
+            ),
+            (
+                self.arrivals is not None and self.arrivals.peak > self.budget.max_rate_per_s,
+                f"arrivals come at up to {self.arrivals.peak if self.arrivals else 0:g}/s, the budget's max_rate_per_s is {self.budget.max_rate_per_s:g}",
             ),
             (self.creates_in_flight < 1, f"creates_in_flight {self.creates_in_flight} is below 1"),
             (not 0 <= self.hold_s[0] <= self.hold_s[1], f"hold {self.hold_s} is not least, most"),

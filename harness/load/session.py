@@ -15,7 +15,18 @@ import gevent
 
 from harness.clock import SystemClock, nanoseconds, seconds
 from harness.errors import Exit, HarnessError, gravest
-from harness.focus.seam import Answered, Beat, Ended, Exhausted, Failed, First, Ready, RecordingsFound, Told
+from harness.focus.seam import (
+    Answered,
+    Beat,
+    Ended,
+    Exhausted,
+    Failed,
+    First,
+    NotOffered,
+    Ready,
+    RecordingsFound,
+    Told,
+)
 from harness.history.events import Note, Outcome, ProcessEnded, ProcessStarted, ScenarioSuspended
 from harness.history.live import LiveSender
 from harness.history.writer import HistoryWriter
@@ -24,6 +35,8 @@ from harness.load.plan import LoadPlan
 from harness.load.refusals import REFUSALS, Refusals
 
 DRAIN_S = 7.0
+ROWS_AT_ONCE = 1000
+"""Locust's pages show no more arrivals than that of those which a plan still had when it ended."""
 SUCCESSES = (Outcome.STREAMING, Outcome.COMPLETE)
 logger = logging.getLogger("harness.load")
 
@@ -33,6 +46,10 @@ class WindowFailed(HarnessError):
 
     def __init__(self, outcome: Outcome, detail: str = "") -> None:
         super().__init__(f"{outcome.value}: {detail}" if detail else outcome.value)
+
+
+class ArrivalNotOffered(HarnessError):
+    """What Locust's pages show for a planned arrival that was not sent at all."""
 
 
 class Session:
@@ -54,6 +71,7 @@ class Session:
         self._refusals: dict[str, Refusals] = {}
         self._endings = [Exit.OK]
         self._over = False
+        self._arrived = False
         live = LiveSender(Path(plan.live_socket)) if plan.live_socket else None
         self._writer = HistoryWriter(Path(plan.history), plan.load_writer, live)
         self._writer.event(ProcessStarted(at_ns=self.clock.now(), process=plan.load_writer, pid=os.getpid()))
@@ -83,6 +101,12 @@ class Session:
         else:
             refusals.gave_up()
         return ended
+
+    def arrive(self) -> None:
+        """Have the plan's arrivals played, and wait until none is left; nothing without any, and nothing the second time."""
+        if self.plan.arrivals is not None and not self._arrived:
+            self._arrived = True
+            self.link.arrive(self.plan.arrivals, self.plan.hold_s)
 
     def event(self, event: Any) -> None:
         """Append an event to the load's own record."""
@@ -156,6 +180,13 @@ class Session:
         match told:
             case Answered():
                 self._row("HTTP", "POST /configure", told.latency_ns, told.bytes, told.outcome)
+                if told.late_ns is not None:
+                    from_plan_ns = told.latency_ns + told.late_ns
+                    self._row("HTTP", "POST /configure, as planned", from_plan_ns, told.bytes, told.outcome)
+            case NotOffered():
+                for _ in range(min(told.count, ROWS_AT_ONCE)):
+                    error = ArrivalNotOffered(f"not offered: {told.why}")
+                    self._fire_row("HTTP", "POST /configure, as planned", error=error)
             case Ready():
                 self._row("gRPC", "window ready", told.since_accept_ns)
             case First():
@@ -194,12 +225,18 @@ class Session:
         outcome: Outcome | None = None,
         detail: str = "",
     ) -> None:
+        error = None if outcome is None else WindowFailed(outcome, detail)
+        self._fire_row(kind, name, took_ns, length, error)
+
+    def _fire_row(
+        self, kind: str, name: str, took_ns: int = 0, length: int = 0, error: HarnessError | None = None
+    ) -> None:
         self._fire(
             request_type=kind,
             name=name,
             response_time=took_ns / 1e6,
             response_length=length,
-            exception=None if outcome is None else WindowFailed(outcome, detail),
+            exception=error,
             context={},
         )
 

@@ -26,7 +26,9 @@ class CampaignShape(LoadTestShape):  # type: ignore[misc]  # Locust is typed in 
     def tick(self) -> tuple[int, float] | None:
         """Return how many users are wanted now and how fast they come (per second); None ends the load."""
         wanted = self.wanted()
-        return None if wanted is None else (wanted, self.plan.spawn_rate_per_s)
+        if wanted is None:
+            return None
+        return wanted + (self.plan.arrivals is not None), self.plan.spawn_rate_per_s
 
     def wanted(self) -> int | None:
         """Return how many windows are wanted now; None when the load is over."""

@@ -9,6 +9,7 @@ import time
 from typing import Any, ClassVar
 
 import gevent
+from gevent.event import Event
 from locust import User, constant, task
 from locust.exception import StopUser
 
@@ -88,6 +89,28 @@ class HistoricAnalyst(Viewer):
             return
         start_s, end_s = self.random.choice(whole)
         self.watch(plan.historic_hold_s, start_s, end_s)
+
+
+class PlannedArrivals(User):  # type: ignore[misc]  # Locust is typed in part
+    """No person, but the plan of open arrivals: windows asked for at their instants, whatever became of those before.
+
+    One user plays them all: how many come is the plan's business (`arrivals`), not that of Locust's user count.
+    """
+
+    wait_time = constant(0)
+    fixed_count = 1
+
+    @task  # type: ignore[untyped-decorator]
+    def arrive(self) -> None:
+        """Play the plan, and stay until the load ends: a user that goes would be replaced."""
+        session = getattr(self.environment, "focus_session", None)
+        if not isinstance(session, Session):
+            raise StopUser
+        try:
+            session.arrive()
+        except EngineGone as error:
+            raise StopUser from error
+        Event().wait()
 
 
 def playable(spans: tuple[Span, ...]) -> list[tuple[int, int]]:

@@ -23,7 +23,7 @@ from harness.history.events import (
     WindowReady,
     WindowUnknown,
 )
-from harness.history.samples import ACCEPTED
+from harness.history.samples import ACCEPTED, SENT
 from harness.measures.measure import (
     Distinct,
     Keys,
@@ -74,6 +74,20 @@ def _failed_creates(portion: Portion, _of: str) -> Pair:
 
 def _latencies(*outcomes: str) -> Callable[[Portion, str], Spans]:
     return lambda portion, of: portion.create_latencies_ns(*([of] if of else outcomes))
+
+
+def _as_planned(portion: Portion, of: str) -> Spans:
+    return portion.create_latencies_ns(of or ACCEPTED, planned=True)
+
+
+def _arrivals(portion: Portion, of: str) -> Pair:
+    everything = sum(portion.arrivals.values())
+    return (portion.arrivals.get(of, 0) if of else everything, everything)
+
+
+def _not_offered(portion: Portion, of: str) -> Pair:
+    refused = {why: count for why, count in portion.arrivals.items() if why != SENT and of in ("", why)}
+    return (sum(refused.values()), sum(portion.arrivals.values()))
 
 
 # --- windows --------------------------------------------------------------------------------------
@@ -235,6 +249,14 @@ def _slots(value: Callable[[SlotsSeen], float]) -> Callable[[Portion, str], Peak
     return lambda portion, _of: peak_of(value(state) for state in seen(portion, SlotsSeen))
 
 
+def _quantiles(
+    stem: str, about: str, spans: Callable[[Portion, str], Spans], percents: tuple[int, ...] = (50, 95, 99)
+) -> Iterator[Quantile]:
+    for percent in percents:
+        word = "median" if percent == 50 else f"p{percent}"
+        yield Quantile(f"{stem}_p{percent}", "s", f"{about}, {word}.", percent / 100, spans)
+
+
 MEASURES: tuple[Measure[Any], ...] = (
     Total("creates", "creates", "Answered or given-up `POST /configure`; of: one outcome.", _all_creates),
     Total("accepted", "creates", "Creates answered 200.", _creates(ACCEPTED)),
@@ -266,11 +288,21 @@ MEASURES: tuple[Measure[Any], ...] = (
         "Failures whose cause may lie in a blind spot, among all failures.",
         _share_of_cause("unknown"),
     ),
-    Quantile("create_p50", "s", "Time to a 200 (of: to another outcome), median.", 0.5, _latencies(ACCEPTED)),
-    Quantile("create_p95", "s", "Time to a 200 (of: to another outcome), p95.", 0.95, _latencies(ACCEPTED)),
-    Quantile("create_p99", "s", "Time to a 200 (of: to another outcome), p99.", 0.99, _latencies(ACCEPTED)),
-    Quantile("refusal_p95", "s", "Time to a 503, p95.", 0.95, _latencies(Outcome.UNAVAILABLE_503)),
-    Quantile("refusal_p99", "s", "Time to a 503, p99.", 0.99, _latencies(Outcome.UNAVAILABLE_503)),
+    *_quantiles("create", "Time to a 200 (of: to another outcome)", _latencies(ACCEPTED)),
+    *_quantiles(
+        "create_planned",
+        "Time from the instant a create was planned for to its 200 (of: to another outcome)",
+        _as_planned,
+    ),
+    Total("arrivals", "arrivals", "Planned arrivals that were due; of: a fate.", _arrivals),
+    Ratio("not_offered_ratio", "share", "Planned arrivals that were not sent at all; of: why.", _not_offered),
+    *_quantiles(
+        "arrival_lateness",
+        "How much later than planned arrivals were sent",
+        lambda portion, _of: portion.lateness_ns,
+        (99,),
+    ),
+    *_quantiles("refusal", "Time to a 503", _latencies(Outcome.UNAVAILABLE_503), (95, 99)),
     Total("windows", "windows", "Accepted windows that ended well (of: one outcome).", _closed(*SUCCESSES)),
     Ratio(
         "window_success", "share", "Windows that ended well among accepted and ended.", _closed(*SUCCESSES)
@@ -285,24 +317,13 @@ MEASURES: tuple[Measure[Any], ...] = (
         _closed(*UNSERVED),
     ),
     Total("first_frames", "windows", "Windows whose first own frame arrived.", _count(FirstFrame)),
-    Quantile("ready_p50", "s", "Time from 200 to a ready stream, median.", 0.5, _since_accept(WindowReady)),
-    Quantile("ready_p95", "s", "Time from 200 to a ready stream, p95.", 0.95, _since_accept(WindowReady)),
-    Quantile("ready_p99", "s", "Time from 200 to a ready stream, p99.", 0.99, _since_accept(WindowReady)),
-    Quantile(
-        "first_frame_p50", "s", "Time from 200 to the first frame, median.", 0.5, _since_accept(FirstFrame)
-    ),
-    Quantile(
-        "first_frame_p95", "s", "Time from 200 to the first frame, p95.", 0.95, _since_accept(FirstFrame)
-    ),
-    Quantile(
-        "first_frame_p99", "s", "Time from 200 to the first frame, p99.", 0.99, _since_accept(FirstFrame)
-    ),
+    *_quantiles("ready", "Time from 200 to a ready stream", _since_accept(WindowReady)),
+    *_quantiles("first_frame", "Time from 200 to the first frame", _since_accept(FirstFrame)),
     Total("frames", "frames", "Frames received.", lambda portion, _of: (portion.frames, portion.frames)),
     Total(
         "bytes", "bytes", "Bytes of frames received.", lambda portion, _of: (portion.bytes, portion.frames)
     ),
-    Quantile("frame_lag_p50", "s", "Lateness of frames, median.", 0.5, lambda portion, _of: portion.lags_ns),
-    Quantile("frame_lag_p99", "s", "Lateness of frames, p99.", 0.99, lambda portion, _of: portion.lags_ns),
+    *_quantiles("frame_lag", "Lateness of frames", lambda portion, _of: portion.lags_ns, (50, 99)),
     Largest(
         "frame_lag_max",
         "s",
@@ -472,49 +493,3 @@ MEASURES: tuple[Measure[Any], ...] = (
 )
 
 BY_NAME: dict[str, Measure[Any]] = {definition.name: definition for definition in MEASURES}
-
-OUTCOMES: tuple[str, ...] = (ACCEPTED, *(str(outcome) for outcome in Outcome))
-
-OF: dict[str, str] = {
-    **dict.fromkeys(
-        ("creates", "create_ratio", "create_p50", "create_p95", "create_p99", "windows"), "an outcome"
-    ),
-    **dict.fromkeys(
-        (
-            "faults_injected",
-            "faults_verified",
-            "faults_not_verified",
-            "faults_not_held",
-            "recovery_max",
-            "baseline_after_max",
-            "stream_survival",
-            "dirty_error_ratio",
-        ),
-        "an experiment",
-    ),
-    **dict.fromkeys(("failures", "cause_ratio"), "a cause"),
-    "admission_violations": "a kind of violation",
-    "leftovers": "a kind of object, or its owner",
-    "leaks": "a kind of thing",
-    "watcher_blind": "a watcher",
-}
-"""What `of` may name, by measure; every other measure takes none."""
-
-NEEDS_OF = frozenset({"cause_ratio"})
-"""Measures that mean nothing without `of`."""
-
-UNDIVIDED = frozenset(
-    {
-        "admission_violations",
-        "validity_breaches",
-        "record_holes",
-        "recovery_max",
-        "baseline_after_max",
-        "stream_survival",
-        "dirty_error_ratio",
-        "reclaim_p50",
-        "reclaim_p95",
-        "sustainable_rate",
-    }
-)
-"""Measures that are concluded for the whole run; they take no `during`."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from harness.history.events import Record
 from harness.history.live import Second
 from harness.history.reader import Samples
-from harness.history.samples import Rows
+from harness.history.samples import SENT, Rows
 
 Spans = NDArray[np.int64]
 """Lengths of time in nanoseconds, one per sample."""
@@ -51,6 +51,12 @@ class Portion:
     attempts: Mapping[Attempt, int] = field(default_factory=dict)
     latencies_ns: Mapping[Attempt, Spans] = field(default_factory=dict)
     """Sent to last byte, per attempt. Empty on the live path."""
+    planned_ns: Mapping[Attempt, Spans] = field(default_factory=dict)
+    """Intended instant to last byte, per attempt. Empty on the live path."""
+    arrivals: Mapping[str, int] = field(default_factory=dict)
+    """Planned arrivals by fate: `sent`, or why they were not offered."""
+    lateness_ns: Spans = field(default_factory=lambda: NO_SPANS)
+    """Of each arrival that was sent: how much later than intended. Empty on the live path."""
     frames: int = 0
     rows: int = 0
     bytes: int = 0
@@ -84,11 +90,11 @@ class Portion:
             if operation == CONFIGURE and (not outcomes or outcome in outcomes)
         )
 
-    def create_latencies_ns(self, *outcomes: str) -> Spans:
-        """Return how long creates took, of the given outcomes or of all."""
+    def create_latencies_ns(self, *outcomes: str, planned: bool = False) -> Spans:
+        """Return how long creates took, of the given outcomes or of all; `planned`: from the intended instant on."""
         found = [
             spans
-            for (operation, outcome), spans in self.latencies_ns.items()
+            for (operation, outcome), spans in (self.planned_ns if planned else self.latencies_ns).items()
             if operation == CONFIGURE and (not outcomes or outcome in outcomes)
         ]
         return np.concatenate(found) if found else NO_SPANS
@@ -102,16 +108,18 @@ def of_samples(attempts: Samples, attempt_rows: Rows, frame_rows: Rows) -> Porti
     """Make a portion of rows of samples; `attempts` gives the texts that `attempt_rows` point into."""
     keys = attempt_rows["operation"].astype(np.uint64) << np.uint64(32) | attempt_rows["outcome"]
     order = np.argsort(keys, kind="stable")
-    latencies = (attempt_rows["done_ns"] - attempt_rows["sent_ns"])[order]
     values, starts = np.unique(keys[order], return_index=True)
-    pieces = np.split(latencies, starts[1:]) if len(values) else []
-    named: dict[Attempt, Spans] = {
-        (attempts.texts[int(key) >> 32], attempts.texts[int(key) & 0xFFFFFFFF]): piece
-        for key, piece in zip(values, pieces, strict=True)
-    }
+    names = [(attempts.texts[int(key) >> 32], attempts.texts[int(key) & 0xFFFFFFFF]) for key in values]
+
+    def since(instant: str) -> dict[Attempt, Spans]:
+        spans = (attempt_rows["done_ns"] - attempt_rows[instant])[order]
+        return dict(zip(names, np.split(spans, starts[1:]) if names else [], strict=True))
+
+    sent = since("sent_ns")
     return Portion(
-        attempts={name: len(piece) for name, piece in named.items()},
-        latencies_ns=named,
+        attempts={name: len(spans) for name, spans in sent.items()},
+        latencies_ns=sent,
+        planned_ns=since("intended_ns"),
         frames=len(frame_rows),
         rows=int(frame_rows["rows"].sum()),
         bytes=int(frame_rows["bytes"].sum()),
@@ -120,10 +128,21 @@ def of_samples(attempts: Samples, attempt_rows: Rows, frame_rows: Rows) -> Porti
     )
 
 
+def of_arrivals(arrivals: Samples, rows: Rows) -> Portion:
+    """Make a portion of what became of planned arrivals; `arrivals` gives the texts that `rows` point into."""
+    fates: dict[str, int] = {}
+    for fate, count in zip(rows["fate"].tolist(), rows["count"].tolist(), strict=True):
+        name = arrivals.texts[fate]
+        fates[name] = fates.get(name, 0) + count
+    sent = rows[rows["fate"] == arrivals.number(SENT)]
+    return Portion(arrivals=fates, lateness_ns=sent["sent_ns"] - sent["intended_ns"])
+
+
 def of_second(second: Second) -> Portion:
     """Make a portion of one live aggregate."""
     return Portion(
         attempts={(count.operation, count.outcome): count.count for count in second.attempts},
+        arrivals=second.arrivals,
         frames=second.frames,
         rows=second.rows,
         bytes=second.bytes,

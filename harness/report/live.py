@@ -40,9 +40,10 @@ from harness.history.events import (
     WindowClosed,
     WindowReady,
 )
+from harness.history.histogram import merged
 from harness.history.live import AttemptCount, Second
 from harness.history.run import RunInfo
-from harness.history.samples import ACCEPTED, FRAMES
+from harness.history.samples import ACCEPTED, ARRIVALS, FRAMES
 from harness.measures.catalogue import BY_NAME
 from harness.measures.portion import CONFIGURE, Portion, of_record, of_second
 from harness.report.snapshot import Headline, Histogram, LiveFault, Snapshot
@@ -87,6 +88,9 @@ class _Sums:
     ended: str = ""
     creates: dict[str, int] = field(default_factory=dict)
     requests: dict[str, Histogram] = field(default_factory=dict)
+    times: dict[tuple[str, str], dict[int, int]] = field(default_factory=dict)
+    arrivals: dict[str, int] = field(default_factory=dict)
+    late_ns: dict[str, int] = field(default_factory=dict)
     closed: dict[str, int] = field(default_factory=dict)
     ready: Histogram = field(default_factory=Histogram)
     first_frame: Histogram = field(default_factory=Histogram)
@@ -168,6 +172,9 @@ class LiveState:
                 ended=sums.ended,
                 creates=dict(sums.creates),
                 requests=dict(sums.requests),
+                times={name: dict(counts) for name, counts in sums.times.items()},
+                arrivals=dict(sums.arrivals),
+                late_max_ns=max(sums.late_ns.values()) if sums.late_ns else None,
                 closed=dict(sums.closed),
                 ready=sums.ready,
                 first_frame=sums.first_frame,
@@ -199,6 +206,11 @@ class LiveState:
         self._measure(_OF_SECONDS, of_second(second))
         for attempts in second.attempts:
             self._attempts(attempts)
+        for fate, count in second.arrivals.items():
+            name = _bounded(fate, sums.arrivals)
+            sums.arrivals[name] = sums.arrivals.get(name, 0) + count
+        if second.sample == ARRIVALS.name:
+            sums.late_ns[second.writer] = second.late_max_ns
         if second.sample == FRAMES.name:
             sums.rows += second.rows
             sums.lags[second.writer] = second.lag_max_ns
@@ -211,6 +223,9 @@ class LiveState:
         operation = _bounded(attempts.operation, sums.requests)
         so_far = sums.requests.get(operation, Histogram())
         sums.requests[operation] = so_far.merged(attempts.buckets, attempts.latency_sum_s)
+        for since, fine in (("sent", attempts.fine), ("planned", attempts.fine_planned)):
+            if fine:
+                sums.times[operation, since] = merged((sums.times.get((operation, since), {}), fine))
 
     # --- events ----------------------------------------------------------------------------------
 

@@ -26,11 +26,13 @@ from prometheus_client.registry import Collector
 from harness.clock import SECOND_NS
 from harness.errors import InputError
 from harness.history.events import Outcome, Phase
+from harness.history.histogram import quantile
 from harness.history.live import LATENCY_BOUNDS_S
 from harness.history.samples import ACCEPTED
 from harness.report.live import LiveState
 from harness.report.snapshot import Histogram, Snapshot
 
+QUANTILES = (0.5, 0.9, 0.99, 0.999, 0.9999)
 LOOPBACK = "127.0.0.1"
 
 Sample = tuple[tuple[str, ...], float]
@@ -118,6 +120,14 @@ def _creates(snapshot: Snapshot) -> Iterator[Sample]:
     return _each(counts.items())
 
 
+def _quantiles(snapshot: Snapshot) -> Iterator[Sample]:
+    for (operation, since), counts in sorted(snapshot.times.items()):
+        for q in QUANTILES:
+            value_ns = quantile(counts, q)
+            if value_ns is not None:
+                yield (operation, since, f"{q:g}"), value_ns / SECOND_NS
+
+
 def _faults(snapshot: Snapshot) -> Iterator[Sample]:
     active: dict[tuple[str, str], int] = {}
     for fault in snapshot.faults:
@@ -170,6 +180,21 @@ FAMILIES: tuple[Family | Distribution | RunFacts, ...] = (
         "harness_request_duration_seconds", ("operation",),
         "HTTP requests from sending to the last byte of the answer, or to giving up.",
         lambda s: (((operation,), histogram) for operation, histogram in sorted(s.requests.items())),
+    ),
+    Family(
+        "harness_request_quantile_seconds", "gauge", ("operation", "since", "q"),
+        "HTTP requests so far, within 0.05 %: since sent, or since the instant an open arrival was planned for.",
+        _quantiles,
+    ),
+    Family(
+        "harness_arrivals_total", "counter", ("fate",),
+        "Planned arrivals by fate: sent, or the limit that kept them from being offered.",
+        lambda s: _each(s.arrivals.items()),
+    ),
+    Family(
+        "harness_arrival_lateness_max_seconds", "gauge", (),
+        "How much later than planned an arrival of the last second was sent, at worst.",
+        lambda s: _one(None if s.late_max_ns is None else s.late_max_ns / SECOND_NS),
     ),
     Family(
         "harness_creates_in_flight", "gauge", (), "POST /configure sent and not yet answered.",

@@ -77,10 +77,36 @@ def occurrences(findings: Findings) -> tuple[Occurrence, ...]:
     return tuple(Occurrence(group[0].experiment, tuple(group)) for group in groups)
 
 
+WHYS = {"ended": "the load had ended", "in_flight": "too many creates were unanswered"}
+"""Why an arrival was not offered, in words; else it is a limit of the budget, by its name."""
+
+
 def lead(findings: Findings) -> tuple[str, ...]:
     """Return the run in three or four sentences."""
-    sentences = [_creates(findings), _windows(findings), _faults(findings), _sight(findings)]
+    sentences = [
+        _creates(findings),
+        _arrivals(findings),
+        _windows(findings),
+        _faults(findings),
+        _sight(findings),
+    ]
     return tuple(sentence for sentence in sentences if sentence)
+
+
+def _arrivals(findings: Findings) -> str:
+    came = findings.arrivals
+    if came is None:
+        return ""
+    parts = [f"{words.number(came.on_time)} came on time"]
+    if came.late:
+        worst = "" if came.lateness_max_s is None else f" (by up to {words.span(came.lateness_max_s)})"
+        parts.append(f"{words.number(came.late)} late{worst}")
+    parts += [
+        f"{words.number(count)} not at all ({WHYS.get(why, why)})" for why, count in came.not_offered.items()
+    ]
+    if came.unaccounted:
+        parts.append(f"of {words.number(came.unaccounted)} nobody knows")
+    return f"Of {words.number(came.planned)} arrivals that were planned {words.listed(parts)}."
 
 
 def _creates(findings: Findings) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from harness.history.events import FaultStep, LoadState, Phase, SharesSeen, SlotsSeen
+from harness.history.histogram import Counts
 from harness.history.live import LATENCY_BOUNDS_S
 from harness.history.run import RunInfo
 
@@ -76,6 +77,11 @@ class Snapshot:
     ended: str
     creates: Mapping[str, int]
     requests: Mapping[str, Histogram]
+    times: Mapping[tuple[str, str], Counts]
+    """Times of requests in nanoseconds as fine histograms, by operation and since when: `sent`, or `planned` (open arrivals)."""
+    arrivals: Mapping[str, int]
+    """Planned arrivals by fate: `sent`, or why they were not offered."""
+    late_max_ns: int | None
     closed: Mapping[str, int]
     ready: Histogram
     first_frame: Histogram

@@ -90,6 +90,14 @@ OPERATORS: Final[dict[str, str]] = {
 MEASURES: Final[dict[str, tuple[str, str]]] = {
     "configure_accepted": ("Create, accepted", "POST /configure answered 200, from sending to the last byte"),
     "configure_refused": ("Create, refused", "POST /configure answered 503"),
+    "configure_accepted_planned": (
+        "Create, accepted, as planned",
+        "the same from the instant the arrival was planned for",
+    ),
+    "configure_refused_planned": (
+        "Create, refused, as planned",
+        "the same from the instant the arrival was planned for",
+    ),
     "ready": ("Ready", "from the 200 to a ready stream channel"),
     "first_frame": ("First frame", "from the 200 to the first frame of the window's own job"),
     "frame_lag": ("Frame lag", "how much later a frame came than its stream's pace"),

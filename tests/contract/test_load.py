@@ -21,9 +21,11 @@ from typing import Any
 import psutil
 import pytest
 
+from harness.focus.arrivals import Arrivals, Stretch, instants_ns
 from harness.focus.endpoint import Endpoint, Timeouts
 from harness.focus.seam import Budget, Payload
 from harness.history.events import (
+    ArrivalsPlanned,
     LoadState,
     Note,
     Outcome,
@@ -180,6 +182,78 @@ def test_locust_alone_headless_plays_live_and_historic_windows_and_leaves_nothin
     configured = attempts.rows["operation"] == attempts.number("configure")
     assert counted["posts"] == configured.sum()
     assert max(event.wanted for event in of(history, LoadState)) == 5
+
+
+def fates(history: History) -> dict[str, int]:
+    arrivals = history.samples["arrivals"]
+    told: dict[str, int] = {}
+    for row in arrivals.rows:
+        name = arrivals.texts[row["fate"]]
+        told[name] = told.get(name, 0) + int(row["count"])
+    return told
+
+
+def test_locust_alone_plays_open_arrivals_and_shows_both_latencies(fake: Any, tmp_path: Path) -> None:
+    """A server that needs 0.5 s for each gets ten a second all the same, from the one user that plays the plan."""
+    server = fake(latency_s=0.5, answer="503 ")
+    command = [*LOCUST, "--headless", "--host", server.url, "-u", "1", "-t", "6s", "--only-summary"]
+    code, out = run([*command, "--rate", "10", "--arrival-process", "constant", "--reports", str(tmp_path)])
+    assert code == 0, out
+    assert re.search(r"POST /configure\s+\d+", out), out
+    assert "POST /configure, as planned" in out
+    history = read_history(the_run(tmp_path) / "history")
+    (plan,) = of(history, ArrivalsPlanned)
+    told = fates(history)
+    assert sum(told.values()) == plan.planned == 30
+    assert told["sent"] >= 20
+    arrivals = history.samples["arrivals"].rows
+    sent = arrivals[arrivals["sent_ns"] > 0]
+    assert set(sent["intended_ns"][1:] - sent["intended_ns"][:-1]) == {100_000_000}
+    assert server.count()["posts"] == told["sent"]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--rate", "0"], "no stretch has a rate above 0"),
+        (["--rate", "-3"], "no number of arrivals per second"),
+        (["--rate", "99"], "max_rate_per_s"),
+        (["--rate", "1", "-t", "2s"], "let the load last longer"),
+        (["PlannedArrivals"], "give --rate"),
+    ],
+)
+def test_a_rate_that_makes_no_sense_is_refused_with_2(
+    fake: Any, tmp_path: Path, options: list[str], words: str
+) -> None:
+    server = fake()
+    command = [*LOCUST, "--headless", "--host", server.url, "-u", "1", "--reports", str(tmp_path)]
+    code, out = run([*command, *options])
+    assert (code, words in out) == (2, True), out
+    assert server.count()["posts"] == 0
+
+
+def test_a_plan_plays_arrivals_beside_users_and_what_is_left_at_its_end_is_not_offered(
+    fake: Any, tmp_path: Path
+) -> None:
+    server = fake()
+    arrivals = Arrivals(stretches=(Stretch(2, 600, 5, 5),), seed=4)
+    file = plan_file(
+        tmp_path, server.url, stages=(Step(0, 2),), arrivals=arrivals, hold_s=(0.3, 0.3), end_s=None
+    )
+    with child([sys.executable, "-m", "harness.load", "--plan", str(file)]) as load:
+        _eventually(lambda: _says(tmp_path / "history", '"outcome":"streaming"', 8))
+        load.send_signal(signal.SIGTERM)
+        out, _ = load.communicate(timeout=20)
+        assert load.returncode == 0, out
+    history = read_history(tmp_path / "history")
+    told = fates(history)
+    assert sum(told.values()) == len(instants_ns(arrivals))
+    assert set(told) == {"sent", "ended"}
+    attempts = history.samples["attempts"].rows
+    planned = attempts["intended_ns"] != attempts["sent_ns"]
+    assert planned.sum() == told["sent"]
+    assert (~planned).sum() > 0, "the two users' windows"
+    assert len(set(attempts["window"])) == len(attempts), "no window of one is one of the other"
 
 
 def test_the_web_page_starts_and_stops_the_load_as_often_as_asked(fake: Any, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from harness.judge.findings.admission import AdmissionFinding as AdmissionFindin
 from harness.judge.findings.admission import AdmissionViolation as AdmissionViolation
 from harness.judge.findings.admission import Proof as Proof
 from harness.judge.findings.admission import SweepLevel as SweepLevel
+from harness.judge.findings.arrivals import ArrivalsFinding as ArrivalsFinding
 from harness.judge.findings.blame import BlameGroup as BlameGroup
 from harness.judge.findings.blame import Citation as Citation
 from harness.judge.findings.finding import Finding as Finding
@@ -83,7 +84,7 @@ class Spread(Finding, frozen=True, kw_only=True):
     """The distribution of one measurement over one phase, or over the whole run (`phase` empty)."""
 
     measure: str
-    """configure_accepted, configure_refused, ready, first_frame or frame_lag."""
+    """configure_accepted, configure_refused, both also from the planned instant (`_planned`), ready, first_frame or frame_lag."""
     phase: str
     unit: str
     count: int
@@ -92,6 +93,8 @@ class Spread(Finding, frozen=True, kw_only=True):
     p90: float
     p95: float
     p99: float
+    p999: float | None = None
+    p9999: float | None = None
     max: float
 
 
@@ -374,6 +377,7 @@ class Findings(Finding, frozen=True, kw_only=True):
     blame_version: int = 0
     """Which set of rules the causes were found by."""
     spreads: tuple[Spread, ...]
+    arrivals: ArrivalsFinding | None = None
     disagreements: tuple[Disagreement, ...]
     gaps: tuple[Gap, ...]
     incomplete: tuple[str, ...]

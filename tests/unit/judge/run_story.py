@@ -7,6 +7,7 @@ import numpy as np
 
 from harness.history.events import (
     AnyEvent,
+    ArrivalsPlanned,
     ClusterEventSeen,
     DependencySeen,
     FaultChanged,
@@ -31,7 +32,7 @@ from harness.history.events import (
 )
 from harness.history.reader import History, Samples
 from harness.history.run import GatePlan, PlannedStep, RunInfo
-from harness.history.samples import ACCEPTED, ATTEMPTS, FRAMES
+from harness.history.samples import ACCEPTED, ARRIVALS, ATTEMPTS, FRAMES, SENT
 from harness.judge.findings import Findings
 from harness.judge.judge import judge
 
@@ -67,6 +68,8 @@ class Story:
     attempts: list[tuple[int, int, int, str, str, int]] = field(default_factory=list)
     frames: list[tuple[int, int, int, int]] = field(default_factory=list)
     windows: int = 0
+    intended: dict[int, int] = field(default_factory=dict)
+    arrivals: list[tuple[int, int, int, int, str]] = field(default_factory=list)
 
     def at(self, seconds: float) -> int:
         return ns(seconds + self.shift_s)
@@ -92,6 +95,23 @@ class Story:
         self.windows += 1
         self.attempts.append((self.at(sent_s), self.at(done_s), self.windows, outcome, body, status))
         return self.windows
+
+    def plan(self, arrivals: int, *, late_after_s: float = 0.01, at_s: float = 0.1) -> None:
+        """An engine has a plan of so many arrivals."""
+        planned = ArrivalsPlanned(
+            at_ns=self.at(at_s), planned=arrivals, late_after_ns=ns(late_after_s), process="poisson"
+        )
+        self.say(planned, "engine")
+
+    def arrival(self, intended_s: float, sent_s: float, done_s: float, outcome: str = ACCEPTED) -> None:
+        """A planned arrival that was sent."""
+        window = self.attempt(sent_s, done_s, outcome)
+        self.intended[window] = self.at(intended_s)
+        self.arrivals.append((self.at(intended_s), self.at(sent_s), window, 1, SENT))
+
+    def not_offered(self, intended_s: float, why: str, count: int = 1) -> None:
+        """Planned arrivals in a row that were not sent."""
+        self.arrivals.append((self.at(intended_s), 0, 9000, count, why))
 
     def refused(self, sent_s: float, done_s: float, body: str = "") -> int:
         return self.attempt(sent_s, done_s, Outcome.UNAVAILABLE_503, body, 503)
@@ -275,9 +295,21 @@ class Story:
             return numbers.setdefault(text, len(numbers))
 
         rows = [
-            (sent, sent, done, window, number("configure"), number(outcome), status, 0, number(body), window)
+            (
+                self.intended.get(window, sent),
+                sent,
+                done,
+                window,
+                number("configure"),
+                number(outcome),
+                status,
+                0,
+                number(body),
+                window,
+            )
             for sent, done, window, outcome, body, status in self.attempts
         ]
+        arrivals = [(*row[:4], number(row[4])) for row in sorted(self.arrivals)]
         attempts = np.array(sorted(rows), dtype=ATTEMPTS.dtype)
         frames = np.array(
             sorted((at, window, 0, 0, 10, size, lag) for at, window, size, lag in self.frames),
@@ -286,6 +318,7 @@ class Story:
         samples = {
             "attempts": Samples(ATTEMPTS, attempts, tuple(numbers)),
             "frames": Samples(FRAMES, frames, ()),
+            "arrivals": Samples(ARRIVALS, np.array(arrivals, dtype=ARRIVALS.dtype), tuple(numbers)),
         }
         return History(tuple(records), samples)
 

@@ -1,6 +1,5 @@
 """What decides when something is asked: stages, budget, watermarks, suspensions. Pure, so the laws are checked as laws."""
 
-import itertools
 from pathlib import Path
 
 import msgspec
@@ -112,8 +111,11 @@ def test_the_purse_holds_back_what_would_be_too_many_open_windows() -> None:
     assert purse.ask(3) == Go()
 
 
-@given(st.lists(st.integers(0, 2 * SECOND), min_size=1, max_size=40), st.integers(1, 20))
-def test_creates_never_come_faster_than_max_rate(gaps_ns: list[int], rate: int) -> None:
+@given(
+    st.lists(st.integers(0, SECOND), min_size=1, max_size=40), st.floats(0.2, 20, allow_nan=False).map(float)
+)
+def test_creates_never_come_faster_than_max_rate(gaps_ns: list[int], rate: float) -> None:
+    """No stretch of time that may see n creates sees one more: n is a second's, or 1 where the rate is below 1."""
     purse = Purse(Budget(max_jobs=1000, max_open_windows=1000, max_rate_per_s=rate), 0)
     now_ns, sent = 0, []
     for gap_ns in gaps_ns:
@@ -123,8 +125,16 @@ def test_creates_never_come_faster_than_max_rate(gaps_ns: list[int], rate: int) 
         assert answer == Go()
         sent.append(now_ns)
         purse.made()
-    least_ns = SECOND // rate - 1
-    assert all(later - earlier >= least_ns for earlier, later in itertools.pairwise(sent))
+    most = max(1, int(rate))
+    assert all(
+        later - earlier >= most * SECOND / rate - 1 for earlier, later in zip(sent, sent[most:], strict=False)
+    )
+
+
+def test_a_burst_within_the_rate_is_not_spread_out() -> None:
+    purse = Purse(Budget(max_rate_per_s=3), 0)
+    assert [purse.ask(now) for now in (5, 5, 6)] == [Go()] * 3
+    assert purse.ask(7) == Wait(SECOND - 2, "max_rate_per_s")
 
 
 @given(st.lists(st.booleans(), max_size=60), st.integers(1, 6), st.integers(1, 12))

@@ -23,12 +23,12 @@ from harness.history.events import (
 )
 from harness.history.live import LiveReceiver, LiveSender, Second
 from harness.history.reader import read_history
-from harness.history.samples import ACCEPTED, ATTEMPTS, FRAMES
+from harness.history.samples import ACCEPTED, ARRIVALS, ATTEMPTS, FRAMES, SENT
 from harness.history.writer import HistoryWriter
 from harness.measures.catalogue import BY_NAME, LEFTOVER_WATCH, MEASURES
 from harness.measures.gate import Status, gate_status
 from harness.measures.measure import Measured, Tally, measure
-from harness.measures.portion import Portion, of_record, of_records, of_samples, of_second
+from harness.measures.portion import Portion, of_arrivals, of_record, of_records, of_samples, of_second
 
 PAGE = Path(__file__).parents[3] / "docs" / "measures.md"
 
@@ -69,6 +69,8 @@ def portions(draw: st.DrawFn) -> Portion:
         )
     )
     lags = draw(st.lists(spans))
+    late = draw(st.lists(spans))
+    fates = draw(st.dictionaries(st.sampled_from([SENT, "max_jobs"]), st.integers(1, 9)))
     events = draw(
         st.lists(
             st.one_of(
@@ -115,6 +117,9 @@ def portions(draw: st.DrawFn) -> Portion:
     return Portion(
         attempts={key: len(values) for key, values in latencies.items()},
         latencies_ns={key: np.array(values, dtype=np.int64) for key, values in latencies.items()},
+        planned_ns={key: np.array(values, dtype=np.int64) for key, values in latencies.items()},
+        arrivals=fates,
+        lateness_ns=np.array(late, dtype=np.int64),
         frames=len(lags),
         lags_ns=np.array(lags, dtype=np.int64),
         lag_max_ns=max(lags, default=None),
@@ -206,7 +211,7 @@ SAME_LIVE = [
         "recovery_max",
         "record_holes",
     }
-    and not re.match(r"(create|refusal|frame_lag)_p\d", definition.name)
+    and not re.match(r"(create|create_planned|refusal|frame_lag|arrival_lateness)_p\d", definition.name)
 ]
 
 
@@ -215,6 +220,7 @@ def test_what_is_judged_from_files_equals_what_the_live_path_counts(tmp_path: Pa
     sender = LiveSender(tmp_path / "live")
     writer = HistoryWriter(tmp_path / "history", "engine", sender)
     attempts, frames = writer.samples(ATTEMPTS), writer.samples(FRAMES)
+    arrivals = writer.samples(ARRIVALS)
     rng = Random(7)
     tallies = {name: Tally(BY_NAME[name]) for name in SAME_LIVE}
     for second in range(5):
@@ -231,6 +237,8 @@ def test_what_is_judged_from_files_equals_what_the_live_path_counts(tmp_path: Pa
                 )
                 attempts.add((*row, 0, 0, attempts.text(""), 0))
         attempts.add((1, 1, 2, 0, attempts.text("ack"), attempts.text("ok"), 200, 2, attempts.text(""), 0))
+        arrivals.add((second, second + 5, 1, 1, arrivals.text(SENT)))
+        arrivals.add((second, 0, 1, second, arrivals.text("max_open_windows")))
         for row_index in range(20):
             frames.add((second * 1_000_000_000, 1, 0, row_index, 10, 174_000, rng.randrange(5_000_000)))
         writer.event(
@@ -249,7 +257,12 @@ def test_what_is_judged_from_files_equals_what_the_live_path_counts(tmp_path: Pa
     receiver.close()
     history = read_history(tmp_path / "history")
     read = history.samples["attempts"]
-    from_files = [of_samples(read, read.rows, history.samples["frames"].rows), of_records(history.events)]
+    came = history.samples["arrivals"]
+    from_files = [
+        of_samples(read, read.rows, history.samples["frames"].rows),
+        of_arrivals(came, came.rows),
+        of_records(history.events),
+    ]
     for name, tally in tallies.items():
         assert tally.measured == measure(BY_NAME[name], from_files), name
     assert tallies["creates"].measured == Measured(40.0, 40)

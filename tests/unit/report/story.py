@@ -41,7 +41,7 @@ from harness.history.events import (
 )
 from harness.history.live import Second, second_of
 from harness.history.run import GatePlan, PlannedStep, RunInfo, write_run
-from harness.history.samples import ACCEPTED, ATTEMPTS, FRAMES
+from harness.history.samples import ACCEPTED, ARRIVALS, ATTEMPTS, FRAMES, SENT
 from harness.history.writer import HistoryWriter
 
 END_S = 172.0
@@ -141,6 +141,10 @@ class Story:
                 chosen = rows[(rows[at] >= lo) & (rows[at] < hi)]
                 if len(chosen):
                     yield second_of("engine", kind, chosen, self.texts)
+            # Some of the creates came as planned arrivals of a second engine; the counts are all that the live path tells of them.
+            came = [(lo, lo + 2_000_000 * second, second, 1, 0), (lo, 0, 0, 2, 1)]
+            rows = np.array(came, dtype=ARRIVALS.dtype)
+            yield second_of("engine-2", ARRIVALS, rows, [SENT, "max_open_windows"])
 
     def write(self, folder: Path) -> Path:
         """Write the run's folder as the conductor would leave it, and return it."""
