@@ -21,9 +21,34 @@ from harness.load.hooks import refused
 from harness.load.locust_alone import Alone
 from harness.load.plan import LoadPlan, read_plan
 from harness.load.shape import CampaignShape
-from harness.load.users import HistoricAnalyst, LiveViewer, PlannedArrivals
+from harness.load.users import (
+    Abandoner,
+    Churner,
+    HistoricAnalyst,
+    InvalidClient,
+    LiveViewer,
+    MetadataPoller,
+    PlannedArrivals,
+    SingleChannel,
+    SlowReader,
+    WaterfallWatcher,
+    Zombie,
+)
 
-__all__ = ["CampaignShape", "HistoricAnalyst", "LiveViewer", "PlannedArrivals"]
+__all__ = [
+    "Abandoner",
+    "CampaignShape",
+    "Churner",
+    "HistoricAnalyst",
+    "InvalidClient",
+    "LiveViewer",
+    "MetadataPoller",
+    "PlannedArrivals",
+    "SingleChannel",
+    "SlowReader",
+    "WaterfallWatcher",
+    "Zombie",
+]
 
 refused(lambda: one_process(sys.argv, os.environ))
 
@@ -32,8 +57,6 @@ PLAN: LoadPlan | None = refused(lambda: read_plan(Path(PLAN_FILE))) if PLAN_FILE
 
 if PLAN is not None and (PLAN.stages or PLAN.arrivals is not None):
     CampaignShape = CampaignShape.of(PLAN)  # type: ignore[misc]
-if PLAN is not None:
-    LiveViewer.weight, HistoricAnalyst.weight = PLAN.live_share, PLAN.historic_share
 
 events.init_command_line_parser.add_listener(add_options)
 

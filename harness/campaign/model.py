@@ -13,6 +13,23 @@ Bound = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 """A bound can be moved, not taken away."""
 
 
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+Persona = Literal[
+    "live_viewer",
+    "historic_analyst",
+    "waterfall_watcher",
+    "single_channel",
+    "abandoner",
+    "churner",
+    "slow_reader",
+    "zombie",
+    "metadata_poller",
+    "invalid_client",
+]
+"""Kinds of users (docs/load.md)."""
+
+
 class Span(Document):
     """From `min` to `max`, both included."""
 
@@ -112,6 +129,9 @@ class Load(Document):
     storm: bool = False
     """Keep asking whatever the answers are."""
     historic_share: float = Field(default=0.0, ge=0, le=1)
+    """Short for `personas` of live viewers and historic analysts."""
+    personas: dict[Persona, Weight] = Field(default_factory=dict)
+    """Kinds of users by weight; the users of `stages` share out accordingly."""
     request: Request = Request()
 
     @field_validator("stages")
@@ -126,7 +146,20 @@ class Load(Document):
     def _somebody(self) -> "Load":
         if not self.stages and self.arrivals is None:
             raise ValueError("nobody asks for windows: give `stages` (users), `arrivals`, or both")
+        if self.personas and self.historic_share:
+            raise ValueError("historic_share is short for personas: give one of them")
+        if self.personas and not any(self.personas.values()):
+            raise ValueError("personas: no weight is above 0: nobody would ask")
+        if self.personas and not self.stages:
+            raise ValueError("personas are users, and there are none: give `stages`")
         return self
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Kinds of users by weight, `historic_share` spelled out."""
+        if self.personas:
+            return {str(name): weight for name, weight in self.personas.items()}
+        return {"live_viewer": 1 - self.historic_share, "historic_analyst": self.historic_share}
 
 
 class Step(Document):

@@ -44,6 +44,10 @@ def explain(planned: Plan, experiments: dict[str, Path], target: Target | None) 
     for stage in campaign.load.stages:
         yield f"    {stage.at:7.1f} s  {stage.open_windows} windows wanted open"
     load = campaign.load
+    if load.stages:
+        total = sum(load.shares.values())
+        shares = [f"{weight / total:.0%} {name}" for name, weight in load.shares.items() if weight]
+        yield f"             by {', '.join(shares)}"
     if (arrivals := arrivals_of(planned, 0.0)) is not None:
         for one in arrivals.stretches:
             rate = (

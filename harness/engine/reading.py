@@ -16,6 +16,7 @@ from harness.focus.frames import read_frame
 from harness.focus.outcomes import stream_end
 from harness.focus.ownership import StreamWatch, expected
 from harness.focus.payload import payload_problem
+from harness.focus.seam import PLAIN, Style
 from harness.focus.stream import StreamChannel, StreamEnd, next_message
 from harness.history.events import Outcome
 
@@ -68,6 +69,7 @@ class Reading:
         record: Recorder,
         first: Callable[[int], None],
         check_payload: bool = False,
+        style: Style = PLAIN,
     ) -> None:
         self._channel = channel
         self._response = response
@@ -75,6 +77,7 @@ class Reading:
         self._live = live
         self._record = record
         self._is_first = first
+        self._style = style
         self._job = response.slot_and_counter if check_payload else None
         self._watches = [
             StreamWatch(expected(response, stream, *mark), live=live, asked_ns=asked_ns)
@@ -113,6 +116,8 @@ class Reading:
     def _kept(self) -> Verdict:
         """The planned end of a window that was streaming; what was not as it should be is said."""
         words = self._oddities()
+        if self._style.reading == "stop":
+            return Verdict(Outcome.STREAMING, "; ".join([*words, "not read after the first frames"]))
         silent_s = (time.monotonic_ns() - self._last_ns) / 1e9
         if self._live and silent_s > max(SILENCE_S, 20 * self._response.lines_dt_s):
             words.append(f"no frame in the last {silent_s:.1f} s")
@@ -142,7 +147,8 @@ class Reading:
         """Read one stream for ever; leaves by `StreamEnd`, or when a frame is not the window's."""
         call = self._channel.open(stream, deadline_s)
         watch, pace = self._watches[stream], Pace(self._response.lines_dt_s)
-        paced = self._live and self._response.lines_dt_s > 0
+        as_fast_as_they_come = self._style.reading == "all"
+        paced = self._live and as_fast_as_they_come and self._response.lines_dt_s > 0
         record, window, run_ns = self._record.frame, self._window, self._record.run_ns
         while True:
             data = await next_message(call)
@@ -164,6 +170,14 @@ class Reading:
             if not self._begun.done():
                 self._begun.set_result(None)
                 self._is_first(at_ns)
+            if not as_fast_as_they_come:
+                await self._dawdle()
+
+    async def _dawdle(self) -> None:
+        """Do not read for a while, or not any more: what comes meanwhile fills the buffers, and then the server's."""
+        if self._style.reading == "stop":
+            await asyncio.get_running_loop().create_future()
+        await asyncio.sleep(self._style.pause_s)
 
     def _ended(self, stream: int, end: StreamEnd) -> None:
         """One stream was ended by the other side: for a live window that is the end of all of them."""

@@ -80,6 +80,10 @@ class Recorder:
         row = self._attempts
         if attempt.operation == "configure":
             outcome = attempt.outcome.value if attempt.outcome else ACCEPTED
+        elif attempt.operation == "configure_invalid":
+            outcome = (
+                "ok" if 400 <= attempt.status < 500 else "failed"
+            )  # to be refused is what it was sent for
         else:
             outcome = "failed" if attempt.outcome else "ok"
         sent_ns = self.run_ns(attempt.sent_ns)

@@ -10,17 +10,19 @@ import signal
 import socket
 import time
 import traceback
+from collections.abc import Coroutine
+from typing import Any
 
 from harness.engine.arriving import Arriving
 from harness.engine.canary import Canary
-from harness.engine.purse import Purse
+from harness.engine.purse import Go, Purse, Wait
 from harness.engine.record import Recorder
 from harness.engine.watermark import Watermarks
 from harness.engine.window import Stage, Window
 from harness.errors import Exit, HarnessError, RecordUnusable
 from harness.focus.api import AsyncFocusServerAPI, Attempt
 from harness.focus.endpoint import INSECURE_WARNING
-from harness.focus.outcomes import CallFailed
+from harness.focus.outcomes import POSSIBLY_OPEN, CallFailed
 from harness.focus.seam import (
     Arrive,
     AskRecordings,
@@ -31,6 +33,8 @@ from harness.focus.seam import (
     Close,
     Drain,
     Drained,
+    Errand,
+    ErrandDone,
     Exhausted,
     Failed,
     Inbox,
@@ -40,6 +44,7 @@ from harness.focus.seam import (
     packed,
     unpacked_ask,
 )
+from harness.history.events import Outcome
 
 BATCH_S = 0.02
 LOOK_S = 0.02
@@ -162,9 +167,9 @@ class Engine:
             case Close():
                 self._close(ask.window)
             case AskRecordings():
-                errand = asyncio.create_task(self._recordings(ask))
-                self._errands.add(errand)
-                errand.add_done_callback(self._errands.discard)
+                self._run_errand(self._recordings(ask))
+            case Errand():
+                self._run_errand(self._errand(ask))
             case Beat():
                 self._record.heard(ask.cpu_s, ask.wanted)
             case Drain():
@@ -213,6 +218,43 @@ class Engine:
             _, late = await asyncio.wait(waiting, timeout=within_s)
             if late:
                 self._record.note("warning", f"{len(late)} windows did not close within {within_s:g} s")
+
+    def _run_errand(self, job: Coroutine[Any, Any, None]) -> None:
+        errand = asyncio.create_task(job)
+        self._errands.add(errand)
+        errand.add_done_callback(self._errands.discard)
+
+    async def _errand(self, ask: Errand) -> None:
+        """Ask one question, or send one invalid create: the budget's jobs and rate hold for that too, should it be accepted."""
+        api, purse, sent_ns = self._stage.api, self._stage.purse, time.monotonic_ns()
+        status = 0
+        outcome: Outcome | None = None
+        invalid = ask.what == "configure_invalid"
+        if invalid and not await self._may_create():
+            self.tell(ErrandDone(ask=ask.ask, what=ask.what, outcome=Outcome.CANCELLED))
+            return
+        try:
+            if invalid:
+                await api.configure_invalid(ask.body)
+            else:
+                await getattr(api, ask.what)()
+        except CallFailed as error:
+            outcome, status = error.outcome, error.status
+        if invalid:
+            (purse.made if outcome in POSSIBLY_OPEN else purse.refused)()
+            purse.closed()
+            if status == 200:
+                self._record.note("warning", f"an invalid create was accepted: {ask.body[:120]!r}")
+        latency_ns = time.monotonic_ns() - sent_ns
+        self.tell(
+            ErrandDone(ask=ask.ask, what=ask.what, outcome=outcome, status=status, latency_ns=latency_ns)
+        )
+
+    async def _may_create(self) -> bool:
+        """Wait for the budget's word on a create."""
+        while isinstance(answer := self._stage.purse.ask(time.monotonic_ns()), Wait):
+            await asyncio.sleep(answer.ns / 1e9)
+        return isinstance(answer, Go)
 
     async def _recordings(self, ask: AskRecordings) -> None:
         sent_ns = time.monotonic_ns()

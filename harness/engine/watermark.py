@@ -20,9 +20,12 @@ class Watermarks:
         self._free: dict[int, deque[Range]] = {}
         self._open: set[Range] = set()
 
-    def take(self) -> Range:
-        """Return a range no open window has (the common range if none is left)."""
-        for width in range(self._payload.channels, 0, -1):
+    def take(self, channels: int | None = None) -> Range:
+        """Return a range of the payload's width, or of another, that no open window has (a narrower or the common one if none is left)."""
+        widest = min(
+            channels or self._payload.channels, self._payload.channel_max - self._payload.channel_min + 1
+        )
+        for width in range(widest, 0, -1):
             free = self._free.get(width)
             if free is None:
                 free = self._free[width] = deque(self._of_width(width))
@@ -30,7 +33,7 @@ class Watermarks:
                 taken = free.popleft()
                 self._open.add(taken)
                 return taken
-        return (self._payload.channel_min, self._payload.channel_min + self._payload.channels - 1)
+        return (self._payload.channel_min, self._payload.channel_min + widest - 1)
 
     def give_back(self, taken: Range) -> None:
         """Free a range; one that was shared is not in anybody's possession."""

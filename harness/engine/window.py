@@ -76,7 +76,7 @@ class Window:
 
     async def play(self) -> None:
         """Play the window to its end and tell what became of it."""
-        mark = self._stage.marks.take()
+        mark = self._stage.marks.take(self._ask.style.channels)
         try:
             verdict = await self._played(mark)
         except asyncio.CancelledError:  # closed from outside before anything was asked
@@ -190,16 +190,16 @@ class Window:
             return await call
 
     def _request(self, mark: Range) -> ConfigureRequest:
-        payload = self._stage.payload
+        payload, style = self._stage.payload, self._ask.style
         return ConfigureRequest(
             channel_min=mark[0],
             channel_max=mark[1],
-            duration_s=payload.duration_s,
-            nfft=payload.nfft,
+            duration_s=None if style.bare else payload.duration_s,
+            nfft=1 if style.bare else payload.nfft,
             height=payload.height,
-            frequency_min_hz=payload.frequency_min_hz,
-            frequency_max_hz=payload.frequency_max_hz,
-            view_type=payload.view_type,
+            frequency_min_hz=None if style.bare else payload.frequency_min_hz,
+            frequency_max_hz=None if style.bare else payload.frequency_max_hz,
+            view_type=style.view_type or payload.view_type,
             start_s=self._ask.start_s,
             end_s=self._ask.end_s,
         )
@@ -216,6 +216,7 @@ class Window:
                 streams=response.streams,
                 latency_ns=done_ns - sent_ns,
                 address=response.address,
+                persona=self._ask.style.persona,
             )
         )
 
@@ -224,6 +225,8 @@ class Window:
         response = self._response
         if response is None:
             raise RuntimeError("a window without an answer cannot stream")
+        if self._ask.style.reading == "never":
+            return await self._abandoned()
         self._count(counted := "opening", 1)
         channel = StreamChannel(response.address)
         try:
@@ -248,6 +251,7 @@ class Window:
                 record=self._stage.record,
                 first=self._is_first,
                 check_payload=self._stage.check_payload,
+                style=self._ask.style,
             )
             return await self._reading.held(self._timeouts.first_frame_s, self._ask.hold_s)
         except asyncio.CancelledError:
@@ -257,6 +261,14 @@ class Window:
         finally:
             self._count(counted, -1)
             await channel.close()
+
+    async def _abandoned(self) -> Verdict:
+        """Keep away from an accepted window for as long as it would have been watched; what becomes of it is the server's affair."""
+        try:
+            await asyncio.sleep(self._ask.hold_s)
+        except asyncio.CancelledError:
+            return Verdict(Outcome.ABANDONED, "until the load ended")
+        return Verdict(Outcome.ABANDONED)
 
     def _is_ready(self, response: ConfigureResponse) -> None:
         record = self._stage.record

@@ -94,6 +94,18 @@ class AsyncFocusServerAPI:
         body = request.body()
         return await self._call("configure", "POST", "/configure", parse_configure, body, request_id, about)
 
+    async def configure_invalid(self, body: bytes) -> None:
+        """Send a create that no server may accept; return if it was answered with 4xx, raise `CallFailed` for anything else, a 200 included."""
+        try:
+            await self._call("configure_invalid", "POST", "/configure", _any, body)
+        except CallFailed as error:
+            if 400 <= error.status < 500:
+                return
+            raise
+        raise CallFailed(
+            Outcome.BROKEN_ANSWER, "POST /configure: an invalid request was accepted", status=200
+        )
+
     async def ack(self) -> None:
         """Return if the server is there; raise `CallFailed` if it is not."""
         await self._call("ack", "GET", "/ack", _any)

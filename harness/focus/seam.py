@@ -6,6 +6,7 @@ of length (big-endian) and msgpack. Imported by both sides, so nothing here know
 
 from collections.abc import Iterator
 from struct import Struct
+from typing import Literal
 
 import msgspec
 
@@ -50,6 +51,24 @@ class Payload(msgspec.Struct, frozen=True, kw_only=True):
             )
 
 
+class Style(msgspec.Struct, frozen=True, kw_only=True):
+    """How one user's windows differ from the plan's payload, and what is done with their streams."""
+
+    persona: str = ""
+    view_type: str | None = None
+    """None: the payload's."""
+    channels: int | None = None
+    """How many channels it shows; None: the payload's."""
+    bare: bool = False
+    """Ask as a waterfall must: without duration and frequencies, and with nfft 1."""
+    reading: Literal["all", "slow", "stop", "never"] = "all"
+    """Read every frame; one in `pause_s`; none after the first; or do not even connect."""
+    pause_s: float = 1.0
+
+
+PLAIN = Style()
+
+
 # --- to the engine --------------------------------------------------------------------------------
 
 
@@ -85,6 +104,7 @@ class Play(Ask, frozen=True, kw_only=True, tag="play"):
     end_s: int | None = None
     intended_ns: int | None = None
     """The planned instant of an open arrival (of the run); the budget has been asked already."""
+    style: Style = PLAIN
 
 
 class Arrive(Ask, frozen=True, kw_only=True, tag="arrive"):
@@ -111,6 +131,14 @@ class AskRecordings(Ask, frozen=True, kw_only=True, tag="ask_recordings"):
     ask: int
     start_s: int
     end_s: int
+
+
+class Errand(Ask, frozen=True, kw_only=True, tag="errand"):
+    """Send one request that is to open no window: a question by its name, or a create that `body` makes invalid."""
+
+    ask: int
+    what: Literal["ack", "channels", "live_metadata", "configure_invalid"]
+    body: bytes = b""
 
 
 class Beat(Ask, frozen=True, kw_only=True, tag="beat"):
@@ -203,6 +231,16 @@ class RecordingsFound(Told, frozen=True, kw_only=True, tag="recordings_found"):
     latency_ns: int = 0
 
 
+class ErrandDone(Told, frozen=True, kw_only=True, tag="errand_done"):
+    """Answer to `Errand`; `outcome` is None where the server did as it should (an invalid create: answered it with 4xx)."""
+
+    ask: int
+    what: str
+    outcome: Outcome | None
+    status: int = 0
+    latency_ns: int = 0
+
+
 class Exhausted(Told, frozen=True, kw_only=True, tag="exhausted"):
     """The budget is used up: `limit` is its name. Nothing more is opened."""
 
@@ -221,7 +259,7 @@ class Drained(Told, frozen=True, kw_only=True, tag="drained"):
     """Everything is closed and written; the engine ends now."""
 
 
-AnyAsk = Begin | Play | Arrive | Cease | Close | AskRecordings | Beat | Drain
+AnyAsk = Begin | Play | Arrive | Cease | Close | AskRecordings | Errand | Beat | Drain
 AnyTold = (
     Begun
     | Answered
@@ -231,6 +269,7 @@ AnyTold = (
     | NotOffered
     | ArrivalsOver
     | RecordingsFound
+    | ErrandDone
     | Exhausted
     | Failed
     | Drained

@@ -55,6 +55,8 @@ class Outcome(StrEnum):
     STREAM_BROKEN = "stream_broken"
     """Frames came, then the stream ended before its planned end."""
     FOREIGN_STREAM = "foreign_stream"
+    ABANDONED = "abandoned"
+    """Accepted, and never connected to: its user did not mean to. Nobody's success and nobody's failure."""
     CANCELLED = "cancelled"
     """The run ended or was stopped while the window was opening."""
 
@@ -156,6 +158,8 @@ class WindowAccepted(Event, frozen=True, kw_only=True, tag="window_accepted"):
     streams: int
     latency_ns: int
     address: str = ""
+    persona: str = ""
+    """Which kind of user asked for it; empty for the plan's arrivals of no particular kind."""
 
 
 class WindowReady(Event, frozen=True, kw_only=True, tag="window_ready"):

@@ -24,18 +24,16 @@ from harness.errors import HarnessError  # noqa: E402
 from harness.load.hooks import Hooks, complain  # noqa: E402
 from harness.load.plan import LoadPlan, read_plan  # noqa: E402
 from harness.load.shape import CampaignShape  # noqa: E402
-from harness.load.users import HistoricAnalyst, LiveViewer, PlannedArrivals  # noqa: E402
+from harness.load.users import PlannedArrivals, chosen  # noqa: E402
 
 LIFELINE_VARIABLE = "HARNESS_LIFELINE_FD"
 
 
 def play(plan: LoadPlan) -> int:
     """Play `plan` to its end; return the exit code."""
-    users = [] if plan.arrivals is None else [PlannedArrivals]
-    for user, share in ((LiveViewer, plan.live_share), (HistoricAnalyst, plan.historic_share)):
-        if share > 0 and plan.stages:
-            user.weight = share
-            users.append(user)
+    users = chosen(plan.personas) if plan.stages else []
+    if plan.arrivals is not None:
+        users.append(PlannedArrivals)
     environment = Environment(user_classes=users, shape_class=CampaignShape.of(plan)(), stop_timeout=0)
     hooks = Hooks(environment, lambda _: plan)
     runner = environment.create_local_runner()

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, Literal
 
 import gevent
 from gevent.event import AsyncResult, Event
@@ -19,6 +20,7 @@ import harness
 from harness.errors import Exit, HarnessError
 from harness.focus.arrivals import Arrivals, instants_ns
 from harness.focus.seam import (
+    PLAIN,
     ArrivalsOver,
     Arrive,
     Ask,
@@ -30,9 +32,12 @@ from harness.focus.seam import (
     Drain,
     Drained,
     Ended,
+    Errand,
+    ErrandDone,
     Inbox,
     Play,
     RecordingsFound,
+    Style,
     Told,
     packed,
     unpacked_batch,
@@ -98,13 +103,15 @@ class EngineLink:
         except OSError:
             pass
 
-    def play(self, hold_s: float, start_s: int | None = None, end_s: int | None = None) -> Ended:
+    def play(
+        self, hold_s: float, start_s: int | None = None, end_s: int | None = None, style: Style = PLAIN
+    ) -> Ended:
         """Have a window played and return how it ended; a killed user closes its window on the way out."""
         self._number += 1
         number = self._number
         result = self._windows[number] = AsyncResult()
         self._refuse_if_gone()
-        self.send(Play(window=number, hold_s=hold_s, start_s=start_s, end_s=end_s))
+        self.send(Play(window=number, hold_s=hold_s, start_s=start_s, end_s=end_s, style=style))
         ended: Ended | None = None
         try:
             ended = result.get()
@@ -131,16 +138,26 @@ class EngineLink:
 
     def recordings(self, start_s: int, end_s: int) -> RecordingsFound:
         """Return what was recorded between two instants (epoch seconds)."""
+        found: RecordingsFound = self._asked(lambda ask: AskRecordings(ask=ask, start_s=start_s, end_s=end_s))
+        return found
+
+    def errand(
+        self, what: Literal["ack", "channels", "live_metadata", "configure_invalid"], body: bytes = b""
+    ) -> ErrandDone:
+        """Have one request sent that is to open no window, and return how it went."""
+        done: ErrandDone = self._asked(lambda ask: Errand(ask=ask, what=what, body=body))
+        return done
+
+    def _asked(self, ask: Callable[[int], Ask]) -> Any:
         self._ask += 1
         number = self._ask
         result = self._asks[number] = AsyncResult()
         self._refuse_if_gone()
-        self.send(AskRecordings(ask=number, start_s=start_s, end_s=end_s))
+        self.send(ask(number))
         try:
-            found: RecordingsFound = result.get()
+            return result.get()
         finally:
             self._asks.pop(number, None)
-        return found
 
     def drain(self, within_s: float) -> Exit:
         """Close every window, have the history written, end the engine; return its exit code."""
@@ -181,7 +198,7 @@ class EngineLink:
                 self._arrivals.set(told)
             case Ended() if told.window in self._windows:
                 self._windows[told.window].set(told)
-            case RecordingsFound() if told.ask in self._asks:
+            case RecordingsFound() | ErrandDone() if told.ask in self._asks:
                 self._asks[told.ask].set(told)
 
     def _look_at_start(self) -> None:

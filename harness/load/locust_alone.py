@@ -10,7 +10,7 @@ from harness.load.alone import own_plan, own_target
 from harness.load.hooks import Hooks, refused
 from harness.load.own_run import OwnRun
 from harness.load.plan import LoadPlan
-from harness.load.users import PlannedArrivals
+from harness.load.users import HistoricAnalyst, LiveViewer, PlannedArrivals, chosen
 
 
 class Alone:
@@ -27,15 +27,18 @@ class Alone:
         hooks.on_sigterm()
 
     def _choose_users(self, plan: LoadPlan) -> None:
-        """Have arrivals played where there are any, and nobody else unless named or in the plan's stages."""
-        environment = self._environment
-        named = bool(getattr(environment.parsed_options, "user_classes", None))
-        if plan.arrivals is None and PlannedArrivals in environment.user_classes:
-            if named and len(environment.user_classes) == 1:
-                raise InputError("PlannedArrivals plays a plan of arrivals, and there is none: give --rate")
-            environment.user_classes.remove(PlannedArrivals)
-        elif plan.arrivals is not None and not named and not plan.stages:
-            environment.user_classes[:] = [PlannedArrivals]
+        """Have those play who are named on the command line or in the plan; else live viewers and historic analysts, or the arrivals."""
+        users, named = self._environment.user_classes, self._environment.parsed_options.user_classes
+        if plan.arrivals is None and named and users == [PlannedArrivals]:
+            raise InputError("PlannedArrivals plays a plan of arrivals, and there is none: give --rate")
+        if not named:
+            both = [LiveViewer, HistoricAnalyst]
+            people = chosen(plan.personas) if self._given is not None else both
+            users[:] = people if plan.stages or plan.arrivals is None else []
+        if plan.arrivals is not None and PlannedArrivals not in users:
+            users.append(PlannedArrivals)
+        elif plan.arrivals is None and PlannedArrivals in users:
+            users.remove(PlannedArrivals)
 
     def _host(self) -> str | None:
         host: str | None = self._environment.host

@@ -14,6 +14,20 @@ from harness.focus.arrivals import Arrivals
 from harness.focus.endpoint import Endpoint
 from harness.focus.seam import Begin, Budget, Payload
 
+PERSONAS = (
+    "live_viewer",
+    "historic_analyst",
+    "waterfall_watcher",
+    "single_channel",
+    "abandoner",
+    "churner",
+    "slow_reader",
+    "zombie",
+    "metadata_poller",
+    "invalid_client",
+)
+"""Kinds of users; `harness.load.users` plays them."""
+
 
 class Step(msgspec.Struct, frozen=True):
     """From `at_s` seconds after the clock's start on, `open_windows` windows are wanted open."""
@@ -51,8 +65,8 @@ class LoadPlan(msgspec.Struct, frozen=True, kw_only=True):
     """How often a suspended scenario probes, with one user."""
     storm: bool = False
     """Never suspend: go on asking, whatever the server says."""
-    live_share: float = 1.0
-    historic_share: float = 0.0
+    personas: dict[str, float] = msgspec.field(default_factory=lambda: {"live_viewer": 1.0})
+    """How the users of `stages` share out, by weight: names of `PERSONAS`."""
     spawn_rate_per_s: float = 100.0
     seed: int = 0
     history: str = "history"
@@ -90,8 +104,13 @@ class LoadPlan(msgspec.Struct, frozen=True, kw_only=True):
             (not self.suspend_s > 0, f"suspend {self.suspend_s} s is not above 0"),
             (not self.spawn_rate_per_s > 0, f"spawn rate {self.spawn_rate_per_s} is not above 0"),
             (
-                min(self.live_share, self.historic_share) < 0 or self.live_share + self.historic_share <= 0,
-                f"shares {self.live_share} live, {self.historic_share} historic are no shares",
+                not set(self.personas) <= set(PERSONAS),
+                f"personas {', '.join(sorted(set(self.personas) - set(PERSONAS)))} are not known",
+            ),
+            (
+                not all(weight >= 0 for weight in self.personas.values())
+                or not sum(self.personas.values()) > 0,
+                "the personas' weights are no shares",
             ),
         )
 

@@ -12,19 +12,24 @@ from pathlib import Path
 from typing import Any
 
 import gevent
+from gevent.lock import BoundedSemaphore
 
 from harness.clock import SystemClock, nanoseconds, seconds
 from harness.errors import Exit, HarnessError, gravest
+from harness.focus.answers import Span
 from harness.focus.seam import (
+    PLAIN,
     Answered,
     Beat,
     Ended,
+    ErrandDone,
     Exhausted,
     Failed,
     First,
     NotOffered,
     Ready,
     RecordingsFound,
+    Style,
     Told,
 )
 from harness.history.events import Note, Outcome, ProcessEnded, ProcessStarted, ScenarioSuspended
@@ -37,7 +42,15 @@ from harness.load.refusals import REFUSALS, Refusals
 DRAIN_S = 7.0
 ROWS_AT_ONCE = 1000
 """Locust's pages show no more arrivals than that of those which a plan still had when it ended."""
-SUCCESSES = (Outcome.STREAMING, Outcome.COMPLETE)
+SUCCESSES = (Outcome.STREAMING, Outcome.COMPLETE, Outcome.ABANDONED)
+"""Ends of a window after which its user goes on at once."""
+ERRANDS = {
+    "ack": "GET /ack",
+    "channels": "GET /channels",
+    "live_metadata": "GET /live_metadata",
+    "configure_invalid": "POST /configure, invalid",
+}
+"""Rows of requests that are to open no window; an invalid create succeeds when it is refused with 4xx."""
 logger = logging.getLogger("harness.load")
 
 
@@ -72,6 +85,8 @@ class Session:
         self._endings = [Exit.OK]
         self._over = False
         self._arrived = False
+        self._recordings: list[tuple[int, int]] = []
+        self._one_probe = BoundedSemaphore(1)
         live = LiveSender(Path(plan.live_socket)) if plan.live_socket else None
         self._writer = HistoryWriter(Path(plan.history), plan.load_writer, live)
         self._writer.event(ProcessStarted(at_ns=self.clock.now(), process=plan.load_writer, pid=os.getpid()))
@@ -81,7 +96,12 @@ class Session:
     # --- for users ------------------------------------------------------------------------------
 
     def play(
-        self, scenario: str, hold_s: float, start_s: int | None = None, end_s: int | None = None
+        self,
+        scenario: str,
+        hold_s: float,
+        start_s: int | None = None,
+        end_s: int | None = None,
+        style: Style = PLAIN,
     ) -> Ended:
         """Have one window played, when the scenario is not suspended; return how it ended."""
         refusals = self._refusals_of(scenario)
@@ -89,7 +109,7 @@ class Session:
             gevent.sleep(seconds(wait_ns))
         heard = False
         try:
-            ended = self.link.play(hold_s, start_s, end_s)
+            ended = self.link.play(hold_s, start_s, end_s, style)
             heard = True
         finally:
             if not heard:
@@ -107,6 +127,15 @@ class Session:
         if self.plan.arrivals is not None and not self._arrived:
             self._arrived = True
             self.link.arrive(self.plan.arrivals, self.plan.hold_s)
+
+    def recordings(self) -> list[tuple[int, int]]:
+        """Return what was recorded and is finished, as whole seconds; asked once, and again while there is nothing."""
+        with self._one_probe:
+            if not self._recordings:
+                now_s = int(time.time())
+                found = self.link.recordings(now_s - int(self.plan.historic_back_s), now_s)
+                self._recordings = playable(found.spans)
+        return self._recordings
 
     def event(self, event: Any) -> None:
         """Append an event to the load's own record."""
@@ -195,6 +224,8 @@ class Session:
                 self._window_ended(told)
             case RecordingsFound():
                 self._row("HTTP", "POST /recordings_in_time_range", told.latency_ns, 0, told.outcome)
+            case ErrandDone() if told.outcome is not Outcome.CANCELLED:
+                self._row("HTTP", ERRANDS[told.what], told.latency_ns, 0, told.outcome)
             case Exhausted():
                 logger.warning("%s; the load ends here", told.text)
                 self._stop(told.text)
@@ -206,6 +237,8 @@ class Session:
     def _window_ended(self, told: Ended) -> None:
         """Show the step a window failed at; those before were shown when they happened."""
         if not told.accepted or told.outcome is Outcome.CANCELLED:
+            return
+        if told.outcome is Outcome.ABANDONED:
             return
         good = told.outcome in SUCCESSES
         outcome = None if good else told.outcome
@@ -248,3 +281,12 @@ class Session:
             self._writer.event(Note(at_ns=self.clock.now(), level=level, text=text))
         except (HarnessError, ValueError):  # a full disk, or a record that is closed already
             logger.exception("this could not be noted in the history: %s", text)
+
+
+def playable(spans: tuple[Span, ...]) -> list[tuple[int, int]]:
+    """Return finished recordings as whole seconds that lie inside them."""
+    return [
+        (start_s, end_s)
+        for start_s, end_s in ((-int(-span.start_s // 1), int(span.end_s)) for span in spans if span.end_s)
+        if end_s > start_s
+    ]

@@ -97,6 +97,8 @@ def _closed(*outcomes: str) -> Callable[[Portion, str], Pair]:
     def count(portion: Portion, of: str) -> Pair:
         wanted = (of,) if of else outcomes
         ended = [window.outcome for window in seen(portion, WindowClosed)]
+        if not of:  # what its user never meant to watch says nothing of how windows end
+            ended = [outcome for outcome in ended if outcome is not Outcome.ABANDONED]
         return (sum(outcome in wanted for outcome in ended), len(ended))
 
     return count

@@ -53,13 +53,14 @@ OUTCOMES: Final[dict[str, str]] = {
     Outcome.STREAM_BROKEN_BEFORE_DATA: "the stream broke before its first frame",
     Outcome.STREAM_BROKEN: "the stream broke while frames came",
     Outcome.FOREIGN_STREAM: "the stream carried another job's frames",
+    Outcome.ABANDONED: "accepted and never connected to, as meant",
     Outcome.CANCELLED: "the run ended while it was opening",
 }
 """Every outcome in words."""
 
 GOOD_OUTCOMES: Final = frozenset({ACCEPTED, Outcome.STREAMING.value, Outcome.COMPLETE.value})
 
-NEUTRAL_OUTCOMES: Final = frozenset({Outcome.CANCELLED.value})
+NEUTRAL_OUTCOMES: Final = frozenset({Outcome.CANCELLED.value, Outcome.ABANDONED.value})
 """Neither good nor bad: our own doing."""
 
 LIMITS: Final[dict[Limit, str]] = {

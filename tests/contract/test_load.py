@@ -16,11 +16,12 @@ import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import psutil
 import pytest
 
+from harness.campaign.model import Persona
 from harness.focus.arrivals import Arrivals, Stretch, instants_ns
 from harness.focus.endpoint import Endpoint, Timeouts
 from harness.focus.seam import Budget, Payload
@@ -37,7 +38,7 @@ from harness.history.events import (
 )
 from harness.history.reader import History, read_history
 from harness.history.run import read_run
-from harness.load.plan import LoadPlan, Step, write_plan
+from harness.load.plan import PERSONAS, LoadPlan, Step, write_plan
 
 ROOT = Path(__file__).parents[2]
 FAKE = ROOT / "tests" / "unit" / "load" / "fake_focus.py"
@@ -254,6 +255,66 @@ def test_a_plan_plays_arrivals_beside_users_and_what_is_left_at_its_end_is_not_o
     assert planned.sum() == told["sent"]
     assert (~planned).sum() > 0, "the two users' windows"
     assert len(set(attempts["window"])) == len(attempts), "no window of one is one of the other"
+
+
+NAMES = "from harness.load.users import PERSONAS; print(*PERSONAS)"
+
+
+def test_campaigns_plans_and_users_know_the_same_personas() -> None:
+    code, out = run([sys.executable, "-c", NAMES])
+    assert code == 0, out
+    assert tuple(out.split()) == PERSONAS == get_args(Persona)
+
+
+def test_every_persona_plays_its_part(fake: Any, tmp_path: Path) -> None:
+    """One user of each kind: what each asks for and how its windows end."""
+    server = fake(recordings=[[1000.4, 1040.6]])
+    file = plan_file(
+        tmp_path,
+        server.url,
+        stages=(Step(0, len(PERSONAS)),),
+        personas=dict.fromkeys(PERSONAS, 1.0),
+        hold_s=(1.0, 1.5),
+        after_refusal_s=0.2,
+    )
+    with child([sys.executable, "-m", "harness.load", "--plan", str(file)]) as load:
+        _eventually(lambda: _says(tmp_path / "history", '"outcome":"abandoned"', 1))
+        _eventually(lambda: _says(tmp_path / "history", '"outcome":"complete"', 1))
+        _eventually(lambda: _says(tmp_path / "history", '"outcome":"streaming"', 8))
+        load.send_signal(signal.SIGTERM)
+        out, _ = load.communicate(timeout=20)
+        assert load.returncode == 0, out
+    history = read_history(tmp_path / "history")
+    persona = {event.window: event.persona for event in of(history, WindowAccepted)}
+    ends: dict[str, set[str]] = {}
+    for closed in of(history, WindowClosed):
+        if closed.outcome is not Outcome.CANCELLED:
+            ends.setdefault(persona[closed.window], set()).add(closed.outcome.value)
+    assert ends.pop("abandoner") == {"abandoned"}
+    assert "complete" in ends.pop("historic_analyst")
+    assert set(ends) == {"live_viewer", "single_channel", "churner", "slow_reader", "zombie"}
+    assert set().union(*ends.values()) == {"streaming"}
+    attempts = history.samples["attempts"]
+    told = {(attempts.texts[row["operation"]], attempts.texts[row["outcome"]]) for row in attempts.rows}
+    assert ("configure_invalid", "ok") in told
+    assert ("configure", "parse_500") in told, "the waterfall watcher"
+    assert {("live_metadata", "ok"), ("channels", "ok")} <= told
+    assert ("configure_invalid", "failed") not in told
+    asked = [operation for operation, _ in told]
+    assert asked.count("recordings_in_time_range") == 1
+    probes = attempts.rows["operation"] == attempts.number("recordings_in_time_range")
+    assert probes.sum() == 1, "one probe, however many recordings are played"
+
+
+def test_an_invalid_create_that_is_accepted_is_reported(fake: Any, tmp_path: Path) -> None:
+    server = fake(lenient=True)
+    command = [*LOCUST, "--headless", "--host", server.url, "-u", "1", "-t", "6s", "--only-summary"]
+    code, out = run([*command, "--after-refusal", "100ms", "--reports", str(tmp_path), "InvalidClient"])
+    assert code == 0, out
+    assert "POST /configure, invalid" in out
+    history = read_history(the_run(tmp_path) / "history")
+    notes = [note.text for note in of(history, Note)]
+    assert any("an invalid create was accepted" in text for text in notes)
 
 
 def test_the_web_page_starts_and_stops_the_load_as_often_as_asked(fake: Any, tmp_path: Path) -> None:

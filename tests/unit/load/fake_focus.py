@@ -40,6 +40,7 @@ class Script:
     recordings: list[list[float]] = field(default_factory=lambda: [[1000, 1040.1], [1039, -1]])
     latency_s: float = 0.0
     job_field: str = ""  # "", counter, slot or wrong
+    lenient: bool = False  # accept what is no valid request, as far as it can be read
 
 
 @dataclass
@@ -105,6 +106,8 @@ class FakeFocus:
                 self.creates_peak = max(self.creates_peak, self.creates_now)
                 try:
                     await asyncio.sleep(self.script.latency_s)
+                    if not self.script.lenient and not _valid(body):
+                        return web.json_response({"detail": []}, status=422)
                     return await self._configure(request, json.loads(body))
                 finally:
                     self.creates_now -= 1
@@ -130,6 +133,8 @@ class FakeFocus:
             assert request.transport is not None
             request.transport.close()
             return reply
+        if body.get("view_type") == "2" and answer == "ok":
+            return web.Response(status=500, text='{"detail":"Error parsing configuration"}')
         if answer[0].isdigit():
             status, _, text = answer.partition(" ")
             return web.Response(status=int(status), text=text, content_type="application/json")
@@ -168,15 +173,16 @@ class FakeFocus:
             "channel_amount": channels["max"] - channels["min"] + 1,
             "stream_port": str(job.port) if self.script.port_as_text else job.port,
             "stream_url": "http://127.0.0.1",
-            "view_type": 0,
+            "view_type": int(job.body["view_type"]) if job.body["view_type"] in "012" else 0,
             "metadata": {},
         }
 
     def _split(self, job: Job) -> list[tuple[int, int]]:
         low, high = job.body["channels"]["min"], job.body["channels"]["max"]
-        size, larger = divmod(high - low + 1, 3)
+        streams = 1 if job.body["view_type"] == "1" else 3
+        size, larger = divmod(high - low + 1, streams)
         parts = []
-        for index in range(3):
+        for index in range(streams):
             end = low + size + (index < larger) - 1
             parts.append((low, end))
             low = end + 1
@@ -277,6 +283,16 @@ class FakeFocus:
         if kind == "rows_back" and row >= 3:
             frame.row_index[0] = 0
         return frame
+
+
+def _valid(body: bytes) -> bool:
+    """What the field's server checks of a create: that it can be read, and has what is required, in the right types."""
+    try:
+        sent = json.loads(body)
+        ends = (*sent["channels"].values(), *sent["displayInfo"].values())
+        return all(isinstance(end, int) for end in ends) and str(sent["view_type"]) in "012"
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return False
 
 
 async def _main(script: Script) -> None:

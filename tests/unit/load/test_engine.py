@@ -15,7 +15,7 @@ from harness.engine.watermark import Watermarks
 from harness.engine.window import Stage, Window
 from harness.focus.api import AsyncFocusServerAPI
 from harness.focus.endpoint import Endpoint, Timeouts
-from harness.focus.seam import Begin, Budget, Ended, Payload, Play, Told
+from harness.focus.seam import Begin, Budget, Ended, Payload, Play, Style, Told
 from harness.history.events import (
     FirstFrame,
     Outcome,
@@ -287,3 +287,61 @@ def test_quirks_of_an_answer_are_recorded_as_drift_once(tmp_path: Path) -> None:
     played = play(tmp_path, Script(port_as_text=True))
     assert played.ended.outcome is Outcome.STREAMING
     assert [event.quirk for event in played.of(Drift)] == ["stream_port_str"]
+
+
+def styled(**style: Any) -> Play:
+    return Play(window=1, hold_s=0.5, style=Style(persona="p", **style))
+
+
+def test_an_abandoned_window_is_accepted_and_never_connected_to(tmp_path: Path) -> None:
+    def never_read(fake: FakeFocus) -> None:
+        (job,) = fake.jobs.values()
+        assert job.readers == 0
+
+    played = play(tmp_path, Script(), ask=styled(reading="never"), look=never_read)
+    assert played.ended.outcome is Outcome.ABANDONED
+    (accepted,), (closed,) = played.of(WindowAccepted), played.of(WindowClosed)
+    assert (accepted.persona, closed.frames) == ("p", 0)
+    assert closed.at_ns - accepted.at_ns > 400_000_000
+    assert not played.of(WindowReady)
+
+
+def test_a_zombie_takes_one_frame_of_each_stream_and_keeps_its_connection(tmp_path: Path) -> None:
+    played = play(tmp_path, Script(), ask=styled(reading="stop"))
+    assert (played.ended.outcome, played.ended.frames) == (Outcome.STREAMING, 3)
+    assert "not read after the first frames" in played.ended.detail
+
+
+def test_a_slow_reader_reads_at_its_own_pace_and_is_late_by_nobodys_fault(tmp_path: Path) -> None:
+    played = play(tmp_path, Script(), ask=styled(reading="slow", pause_s=0.2))
+    assert played.ended.outcome is Outcome.STREAMING
+    frames = played.history.samples["frames"].rows
+    assert 3 * 2 <= len(frames) <= 3 * 4, (
+        "a frame every 0.2 s of 0.5 s and stream, where one comes every 0.02 s"
+    )
+    assert set(frames["lag_ns"]) == {0}
+
+
+def test_a_single_channel_is_one_stream_of_one_channel(tmp_path: Path) -> None:
+    played = play(tmp_path, Script(), ask=styled(view_type="1", channels=1))
+    assert played.ended.outcome is Outcome.STREAMING
+    (accepted,) = played.of(WindowAccepted)
+    assert accepted.streams == 1
+    assert set(played.history.samples["frames"].rows["stream"]) == {0}
+
+
+def test_a_waterfall_is_asked_for_as_it_must_be_and_what_the_server_does_is_its_outcome(
+    tmp_path: Path,
+) -> None:
+    asked: list[bytes] = []
+    played = play(
+        tmp_path,
+        Script(),
+        ask=styled(view_type="2", bare=True),
+        look=lambda fake: asked.extend(body for _, _, _, body in fake.requests),
+    )
+    assert played.ended.outcome is Outcome.PARSE_500
+    (body,) = asked
+    assert b"displayTimeAxisDuration" not in body
+    assert b"frequencyRange" not in body
+    assert b'"nfftSelection":1' in body
