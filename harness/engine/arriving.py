@@ -11,13 +11,14 @@ from harness.engine.alarm import Alarm
 from harness.engine.purse import Spent, Wait
 from harness.engine.window import ENDED, Stage
 from harness.focus.arrivals import holds_s, instants_ns
-from harness.focus.seam import ArrivalsOver, Arrive, Exhausted, NotOffered, Play
+from harness.focus.seam import ArrivalsOver, Arrive, Exhausted, NotOffered, Play, Style
 from harness.history.events import ArrivalsPlanned
 
 BURST = 50
 """So many are sent in a row, when they are late, before others get their turn."""
 IN_FLIGHT = "in_flight"
 HELD_BACK = "max_rate_per_s"
+ARRIVAL = Style(persona="arrival")
 
 
 class Arriving:
@@ -90,6 +91,7 @@ class Arriving:
                 window=self._ask.first + index,
                 hold_s=float(self._holds_s[index]),
                 intended_ns=int(self._at_ns[index]),
+                style=ARRIVAL,
             )
         )
 

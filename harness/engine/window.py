@@ -216,6 +216,7 @@ class Window:
                 streams=response.streams,
                 latency_ns=done_ns - sent_ns,
                 address=response.address,
+                lines_dt_s=response.lines_dt_s if self._ask.start_s is None else 0.0,
                 persona=self._ask.style.persona,
             )
         )

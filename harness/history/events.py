@@ -158,8 +158,10 @@ class WindowAccepted(Event, frozen=True, kw_only=True, tag="window_accepted"):
     streams: int
     latency_ns: int
     address: str = ""
+    lines_dt_s: float = 0.0
+    """How much time a row of its live streams takes; 0 where the answer did not say."""
     persona: str = ""
-    """Which kind of user asked for it; empty for the plan's arrivals of no particular kind."""
+    """Which kind of user asked for it; `arrival` for a plan's arrivals."""
 
 
 class WindowReady(Event, frozen=True, kw_only=True, tag="window_ready"):

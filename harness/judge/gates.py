@@ -22,6 +22,7 @@ from harness.judge.findings import (
     ReclaimFinding,
     RecoveryFinding,
     Status,
+    StreamsFinding,
     ValidityFinding,
 )
 from harness.judge.record import COUNTED, SECOND_NS, RunRecord, Spans, joined
@@ -47,6 +48,7 @@ class Concluded:
     validity: ValidityFinding
     recoveries: tuple[RecoveryFinding, ...] = ()
     reclaim: ReclaimFinding | None = None
+    streams: StreamsFinding | None = None
 
 
 COMPLETENESS = GatePlan(name="the record is complete", measure="record_holes", op="==", limit=0)
@@ -196,7 +198,7 @@ class _Bench:
                 violations=_violations(self._concluded.admission),
                 breaches=sum(1 for _ in breaches(self._concluded.validity)),
                 recovered=tuple(_recovered(one, self._faults) for one in self._concluded.recoveries),
-                reclaimed=_reclaimed(self._concluded.reclaim),
+                figures=_figures(self._concluded.reclaim, self._concluded.streams),
                 holes=self._holes,
             )
         return self._portions[spans]
@@ -217,15 +219,25 @@ def _recovered(one: RecoveryFinding, faults: tuple[FaultFinding, ...]) -> Recove
     )
 
 
-def _reclaimed(found: ReclaimFinding | None) -> dict[str, tuple[float, int]]:
-    if found is None:
-        return {}
-    told = {
-        "reclaim_p50": found.reclaim_p50_s,
-        "reclaim_p95": found.reclaim_p95_s,
-        "sustainable_rate": found.sustainable_per_s,
-    }
-    return {name: (value, found.windows) for name, value in told.items() if value is not None}
+def _figures(
+    reclaimed: ReclaimFinding | None, streams: StreamsFinding | None
+) -> dict[str, tuple[float, int]]:
+    """Return what was concluded of the whole run, as measures: value, and from how many windows or frames."""
+    told: dict[str, tuple[float | None, int]] = {}
+    if reclaimed is not None:
+        told |= {
+            "reclaim_p50": (reclaimed.reclaim_p50_s, reclaimed.windows),
+            "reclaim_p95": (reclaimed.reclaim_p95_s, reclaimed.windows),
+            "sustainable_rate": (reclaimed.sustainable_per_s, reclaimed.windows),
+        }
+    if streams is not None:
+        fleet = streams.fleet
+        told |= {
+            "stream_gap_p99": (fleet.gap_p99_s, fleet.frames),
+            "stream_stalls": (float(fleet.stalls), fleet.frames),
+            "rows_lost": (float(fleet.lost_rows), fleet.frames),
+        }
+    return {name: (value, samples) for name, (value, samples) in told.items() if value is not None}
 
 
 def _violations(found: AdmissionFinding) -> dict[str, int] | None:

@@ -48,6 +48,7 @@ from harness.judge.recovery import recoveries
 from harness.judge.spreads import spreads
 from harness.judge.steps import ints
 from harness.judge.stops import stop_findings
+from harness.judge.streams import streams
 from harness.judge.sweep import sweep
 from harness.judge.validity import validity
 from harness.judge.verdict import verdict
@@ -72,7 +73,8 @@ def judge(run: RunInfo, history: History) -> Findings:
     reclaimed = reclaim(record, world)
     came = arrivals(record)
     valid = validity(record, world, faults, blind_spots, record.spans_of(COUNTED), came)
-    concluded = Concluded(lambda spans: by_cause(blames, spans), admitted, valid, back, reclaimed)
+    streamed = streams(record)
+    concluded = Concluded(lambda spans: by_cause(blames, spans), admitted, valid, back, reclaimed, streamed)
     gates = judge_gates(record, world, faults, missing, blind_spots, concluded)
     left = _leftovers(record)
     stops = stop_findings(record)
@@ -107,6 +109,7 @@ def judge(run: RunInfo, history: History) -> Findings:
         blame_version=VERSION,
         spreads=spreads(record),
         arrivals=came,
+        streams=streamed,
         disagreements=disagreements(seconds),
         gaps=blind_spots,
         incomplete=missing,

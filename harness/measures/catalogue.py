@@ -182,9 +182,9 @@ def _dirty(portion: Portion, of: str) -> Pair:
     return (sum(one.dirty for one in chosen), sum(one.errors for one in chosen))
 
 
-def _reclaimed(name: str) -> Callable[[Portion, str], Peak]:
+def _figure(name: str) -> Callable[[Portion, str], Peak]:
     def value(portion: Portion, _of: str) -> Peak:
-        found = portion.reclaimed.get(name)
+        found = portion.figures.get(name)
         return (None, 0) if found is None else found
 
     return value
@@ -430,23 +430,38 @@ MEASURES: tuple[Measure[Any], ...] = (
         "reclaim_p50",
         "s",
         "Time from a window's close to its slot given back, median.",
-        _reclaimed("reclaim_p50"),
+        _figure("reclaim_p50"),
         whole_run=True,
     ),
     Largest(
         "reclaim_p95",
         "s",
         "Time from a window's close to its slot given back, p95.",
-        _reclaimed("reclaim_p95"),
+        _figure("reclaim_p95"),
         whole_run=True,
     ),
     Largest(
         "sustainable_rate",
         "windows/s",
         "Windows per second that the limit can sustain: MaxWindows by the mean life of a slot.",
-        _reclaimed("sustainable_rate"),
+        _figure("sustainable_rate"),
         whole_run=True,
     ),
+    Largest(
+        "stream_gap_p99",
+        "s",
+        "Time from frame to frame of a stream, p99; slow readers and zombies left out.",
+        _figure("stream_gap_p99"),
+        whole_run=True,
+    ),
+    Largest(
+        "stream_stalls",
+        "stalls",
+        "Gaps of live streams that were too long for their pace.",
+        _figure("stream_stalls"),
+        whole_run=True,
+    ),
+    Largest("rows_lost", "rows", "Rows of streams that were skipped.", _figure("rows_lost"), whole_run=True),
     Total(
         "leftovers",
         "objects",

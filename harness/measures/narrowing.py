@@ -58,6 +58,9 @@ UNDIVIDED = frozenset(
         "reclaim_p50",
         "reclaim_p95",
         "sustainable_rate",
+        "stream_gap_p99",
+        "stream_stalls",
+        "rows_lost",
     }
 )
 """Measures that are concluded for the whole run; they take no `during`."""

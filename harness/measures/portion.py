@@ -75,8 +75,8 @@ class Portion:
     """Violations of the admission limit by kind, of the whole run; None when it could not be judged."""
     recovered: tuple[Recovered, ...] = ()
     """What became of streams and errors during each fault."""
-    reclaimed: Mapping[str, tuple[float, int]] = field(default_factory=dict)
-    """Figures of how slots are given back, by measure: value and the windows it comes from."""
+    figures: Mapping[str, tuple[float, int]] = field(default_factory=dict)
+    """What was concluded of the whole run, by measure: value, and from how many windows or frames it comes."""
     breaches: int | None = None
     """Bounds of the run's validity that it is outside of; None when nobody has looked."""
     holes: tuple[str, ...] | None = None

@@ -20,6 +20,8 @@ from harness.judge.findings.finding import Limit as Limit
 from harness.judge.findings.recovery import Instant as Instant
 from harness.judge.findings.recovery import ReclaimFinding as ReclaimFinding
 from harness.judge.findings.recovery import RecoveryFinding as RecoveryFinding
+from harness.judge.findings.streams import StreamRow as StreamRow
+from harness.judge.findings.streams import StreamsFinding as StreamsFinding
 from harness.judge.findings.validity import ValidityCheck as ValidityCheck
 from harness.judge.findings.validity import ValidityFinding as ValidityFinding
 from harness.measures.gate import Status as Status
@@ -378,6 +380,7 @@ class Findings(Finding, frozen=True, kw_only=True):
     """Which set of rules the causes were found by."""
     spreads: tuple[Spread, ...]
     arrivals: ArrivalsFinding | None = None
+    streams: StreamsFinding | None = None
     disagreements: tuple[Disagreement, ...]
     gaps: tuple[Gap, ...]
     incomplete: tuple[str, ...]

@@ -1,0 +1,125 @@
+"""What came over the streams: gaps between frames against their pace, stalls, rows that were skipped. Called by judge."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.history.events import WindowAccepted
+from harness.history.samples import Rows
+from harness.judge.findings import StreamRow, StreamsFinding
+from harness.judge.record import SECOND_NS, RunRecord
+from harness.judge.steps import Ints
+from harness.measures.measure import quantile_s
+
+STALL_AFTER_NS = SECOND_NS
+PACES = 5
+"""So many times the time that its rows take is too long for a gap."""
+OWN_PACE = frozenset({"slow_reader", "zombie", "abandoner"})
+"""Kinds of users whose gaps are their own doing."""
+WORST = 10
+
+Flags = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class _Gaps:
+    """Every step from one frame of a stream to its next, in arrays of one length."""
+
+    frames: Rows
+    """The later frame."""
+    ns: Ints
+    late_ns: Ints
+    """Longer than the later frame's rows take; below 0 for one that came early; meaningless without a pace."""
+    paced: Flags
+    lost: Ints
+    stall: Flags
+
+
+def streams(record: RunRecord) -> StreamsFinding | None:
+    """Return what came over the streams; None where none was read."""
+    accepted = {one.window: one for one in record.of(WindowAccepted)}
+    rows = record.frames
+    rows = rows[np.lexsort((rows["at_ns"], rows["stream"], rows["window"]))]
+    read = np.isin(rows["window"], [n for n, one in accepted.items() if one.persona in OWN_PACE], invert=True)
+    rows = rows[read]
+    if not len(rows):
+        return None
+    gaps = _gaps(rows, accepted)
+    personas = sorted({one.persona for one in accepted.values()} - OWN_PACE)
+    of_persona = {name: [n for n, one in accepted.items() if one.persona == name] for name in personas}
+    told = (
+        _row(rows[np.isin(rows["window"], windows)], gaps, np.isin(gaps.frames["window"], windows), name)
+        for name, windows in of_persona.items()
+        if name
+    )
+    return StreamsFinding(
+        stall_after_s=STALL_AFTER_NS / SECOND_NS,
+        fleet=_row(rows, gaps, np.ones(len(gaps.ns), dtype=bool)),
+        personas=tuple(one for one in told if one.streams),
+        worst=_worst(rows, gaps, accepted),
+    )
+
+
+def _gaps(rows: Rows, accepted: dict[int, WindowAccepted]) -> _Gaps:
+    before, after = rows[:-1], rows[1:]
+    same = (before["window"] == after["window"]) & (before["stream"] == after["stream"])
+    before, after = before[same], after[same]
+    known = np.array(sorted(accepted), dtype=np.int64)
+    paces = np.array([round(accepted[n].lines_dt_s * SECOND_NS) for n in known.tolist()], dtype=np.int64)
+    place = np.searchsorted(known, after["window"])
+    here = np.minimum(place, max(0, len(known) - 1))
+    is_known = (known[here] == after["window"]) if len(known) else np.zeros(len(after), dtype=bool)
+    pace_ns = np.where(is_known, paces[here], 0) if len(known) else np.zeros(len(after), dtype=np.int64)
+    ns = after["at_ns"] - before["at_ns"]
+    due_ns = pace_ns * np.maximum(after["rows"], 1)
+    paced = pace_ns > 0
+    lost = np.maximum(after["first_row"] - before["first_row"] - before["rows"], 0).astype(np.int64)
+    return _Gaps(
+        frames=after,
+        ns=ns,
+        late_ns=ns - due_ns,
+        paced=paced,
+        lost=np.where((after["rows"] > 0) & (before["rows"] > 0), lost, 0),
+        stall=paced & (ns >= np.maximum(STALL_AFTER_NS, PACES * due_ns)),
+    )
+
+
+def _row(
+    frames: Rows, gaps: _Gaps, chosen: Flags, persona: str = "", window: int = 0, stream: int = 0
+) -> StreamRow:
+    ns = gaps.ns[chosen]
+    paced = chosen & gaps.paced
+    stalled = gaps.ns[chosen & gaps.stall]
+    each = frames["window"].astype(np.int64) * 1000 + frames["stream"]
+    return StreamRow(
+        window=window,
+        stream=stream,
+        persona=persona,
+        streams=len(np.unique(each)),
+        frames=len(frames),
+        rows=int(frames["rows"].sum()),
+        bytes=int(frames["bytes"].sum(dtype=np.int64)),
+        lost_rows=int(gaps.lost[chosen].sum()),
+        gap_p50_s=quantile_s(ns, 0.5),
+        gap_p99_s=quantile_s(ns, 0.99),
+        gap_max_s=int(ns.max()) / SECOND_NS if len(ns) else None,
+        late_p99_s=quantile_s(gaps.late_ns[paced], 0.99),
+        stalls=len(stalled),
+        stalled_s=int(stalled.sum()) / SECOND_NS,
+    )
+
+
+def _worst(rows: Rows, gaps: _Gaps, accepted: dict[int, WindowAccepted]) -> tuple[StreamRow, ...]:
+    """Return the streams that stalled longest."""
+    stalled: dict[tuple[int, int], int] = {}
+    for index in np.flatnonzero(gaps.stall).tolist():
+        one = int(gaps.frames["window"][index]), int(gaps.frames["stream"][index])
+        stalled[one] = stalled.get(one, 0) + int(gaps.ns[index])
+    found = []
+    for window, stream in sorted(stalled, key=lambda one: (-stalled[one], one))[:WORST]:
+        frames = rows[(rows["window"] == window) & (rows["stream"] == stream)]
+        chosen = (gaps.frames["window"] == window) & (gaps.frames["stream"] == stream)
+        persona = accepted[window].persona if window in accepted else ""
+        found.append(_row(frames, gaps, chosen, persona, window, stream))
+    return tuple(found)
