@@ -3,6 +3,11 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# How long an input takes to make depends on what else the machine does.
+settings.register_profile("ours", suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("ours")
 
 OURS = ("HARNESS_", "FOCUS_URL", "MONGODB_URI", "RABBITMQ_URI", "KUBECONFIG")
 
