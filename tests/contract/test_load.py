@@ -105,7 +105,7 @@ def child(command: list[str], **more: str) -> Iterator["subprocess.Popen[str]"]:
         text=True,
         cwd=ROOT,
         env={**ENVIRONMENT, **more},
-        preexec_fn=_hears_ctrl_c,
+        preexec_fn=_hears_ctrl_c,  # noqa: PLW1509  (no thread of ours is in it)
     )
     try:
         yield process
