@@ -132,6 +132,10 @@ class Load(Document):
     """Short for `personas` of live viewers and historic analysts."""
     personas: dict[Persona, Weight] = Field(default_factory=dict)
     """Kinds of users by weight; the users of `stages` share out accordingly."""
+    transport: Literal["reference", "lean"] = "reference"
+    """What carries the streams."""
+    reference_share: float = Field(default=0.2, ge=0, le=1)
+    """With `lean`: the share of windows that stay on the reference, so that both can be compared."""
     request: Request = Request()
 
     @field_validator("stages")

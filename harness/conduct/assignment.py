@@ -45,6 +45,8 @@ def load_plan(
         suspend_after=load.suspend_after,
         storm=load.storm,
         personas=load.shares,
+        transport=load.transport,
+        reference_share=load.reference_share,
         seed=planned.campaign.seed,
         history=str(folder.history),
         clock_start_ns=clock.start_ns,

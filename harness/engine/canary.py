@@ -18,7 +18,7 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from harness.engine.record import Recorder
-from harness.focus.stream import StreamChannel, StreamEnd, next_message
+from harness.focus.stream import StreamChannel, StreamEnd
 from harness.history.events import CanarySeen
 from harness.wire import pandadatastream_pb2 as wire
 
@@ -97,7 +97,7 @@ class Canary:
         frames = lost = lag_ns = pacing_ns = 0
         expected = 0
         while True:
-            frame = wire.DataStream.FromString(await next_message(call))
+            frame = wire.DataStream.FromString(await call.next())
             now_ns = time.monotonic_ns()
             due_us, sent_us = frame.timestamp_in_milis
             lag_ns = max(lag_ns, now_ns - sent_us * 1000)

@@ -17,7 +17,7 @@ from harness.focus.outcomes import stream_end
 from harness.focus.ownership import StreamWatch, expected
 from harness.focus.payload import payload_problem
 from harness.focus.seam import PLAIN, Style
-from harness.focus.stream import StreamChannel, StreamEnd, next_message
+from harness.focus.stream import StreamEnd, StreamTransport
 from harness.history.events import Outcome
 
 SILENCE_S = 5.0  # a live stream without a frame for this long is worth a word in the record
@@ -59,7 +59,7 @@ class Reading:
 
     def __init__(
         self,
-        channel: StreamChannel,
+        channel: StreamTransport,
         response: ConfigureResponse,
         mark: Range,
         *,
@@ -151,7 +151,7 @@ class Reading:
         paced = self._live and as_fast_as_they_come and self._response.lines_dt_s > 0
         record, window, run_ns = self._record.frame, self._window, self._record.run_ns
         while True:
-            data = await next_message(call)
+            data = await call.next()
             at_ns = time.monotonic_ns()
             frame = read_frame(data)
             why = watch.suspicion(frame, at_ns)

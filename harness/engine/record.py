@@ -130,6 +130,10 @@ class Recorder:
             self._load_cpu_seen = cpu_s
         self._load_cpu, self.wanted = cpu_s, wanted
 
+    def gather(self) -> None:
+        """Pack the samples of the last moment."""
+        self._writer.gather()
+
     def second(self) -> None:
         """Write the second that is over: samples, and the state of the load."""
         try:

@@ -92,6 +92,8 @@ class Engine:
                 tell=self.tell,
                 base=begin.window_base,
                 check_payload=begin.check_payload,
+                transport=begin.transport,
+                reference_share=begin.reference_share,
             )
             jobs = [self._listen, self._seconds, self._lag]
             jobs += [Canary(self._record).watch] if begin.canary else []
@@ -285,11 +287,12 @@ class Engine:
                 self.tell(Exhausted(limit=spent.limit, text=spent.text))
 
     async def _lag(self) -> None:
-        """Measure how late the loop is: the worst of many short sleeps."""
+        """Measure how late the loop is, the worst of many short sleeps; pack samples in between, a few at a time."""
         while True:
             due_ns = time.monotonic_ns() + int(LOOK_S * 1e9)
             await asyncio.sleep(LOOK_S)
             self._record.lag_ns = max(self._record.lag_ns, time.monotonic_ns() - due_ns)
+            self._record.gather()
 
     def _record_broken(self, error: RecordUnusable) -> None:
         if self.exit is Exit.OK:

@@ -17,10 +17,11 @@ from harness.engine.watermark import Range, Watermarks
 from harness.focus.answers import ConfigureResponse
 from harness.focus.api import AsyncFocusServerAPI
 from harness.focus.endpoint import Timeouts
+from harness.focus.lean import LeanChannel
 from harness.focus.outcomes import POSSIBLY_OPEN, CallFailed
 from harness.focus.request import ConfigureRequest
-from harness.focus.seam import Answered, Ended, Exhausted, First, Payload, Play, Ready, Told
-from harness.focus.stream import StreamChannel
+from harness.focus.seam import Answered, Ended, Exhausted, First, Payload, Play, Ready, Told, Transport
+from harness.focus.stream import StreamChannel, StreamTransport
 from harness.history.events import (
     FirstFrame,
     Outcome,
@@ -49,6 +50,21 @@ class Stage:
     grace_s: float = 3.0
     """How long the answer of a create is waited for when its window is closed meanwhile."""
     check_payload: bool = False
+    transport: Transport = "reference"
+    reference_share: float = 0.0
+
+    def transport_of(self, window: int) -> Transport:
+        """Return what carries a window's streams: spread evenly, the same in every run."""
+        lean = self.transport == "lean" and window * GOLDEN % 1 >= self.reference_share
+        return "lean" if lean else "reference"
+
+
+GOLDEN = (5**0.5 - 1) / 2
+"""Its multiples, taken modulo 1, lie as evenly as numbers can."""
+TRANSPORTS: dict[Transport, Callable[[str], StreamTransport]] = {
+    "reference": StreamChannel,
+    "lean": LeanChannel,
+}
 
 
 class BudgetSpent(Exception):
@@ -67,6 +83,7 @@ class Window:
         self._stage = stage
         self._number = stage.base + ask.window
         self._sent_ns = 0
+        self._transport = stage.transport_of(self._number)
         self._closed_early = False
         self._accepted_ns = 0
         self._ready_ns = 0
@@ -229,7 +246,7 @@ class Window:
         if self._ask.style.reading == "never":
             return await self._abandoned()
         self._count(counted := "opening", 1)
-        channel = StreamChannel(response.address)
+        channel = TRANSPORTS[self._transport](response.address)
         try:
             try:
                 async with asyncio.timeout(self._timeouts.ready_s):
@@ -281,6 +298,7 @@ class Window:
                 window=self._number,
                 job_id=response.job_id,
                 since_accept_ns=since_ns,
+                transport=self._transport,
             )
         )
         self._stage.tell(Ready(window=self._ask.window, since_accept_ns=since_ns))

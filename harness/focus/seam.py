@@ -16,6 +16,8 @@ from harness.focus.arrivals import Arrivals
 from harness.focus.endpoint import Endpoint
 from harness.history.events import Outcome
 
+Transport = Literal["reference", "lean"]
+"""What carries the streams: grpcio's asyncio client, or `harness.focus.lean`."""
 LENGTH = Struct(">I")
 LIMIT = 16 << 20
 
@@ -93,6 +95,9 @@ class Begin(Ask, frozen=True, kw_only=True, tag="begin"):
     """Check every sample row against the sandbox's formula; only a sandbox passes."""
     canary: bool = False
     """Read a canary stream beside the others."""
+    transport: Transport = "reference"
+    reference_share: float = 0.2
+    """With `lean`: the share of windows that stay on the reference, so that both can be compared."""
 
 
 class Play(Ask, frozen=True, kw_only=True, tag="play"):

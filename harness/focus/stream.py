@@ -5,7 +5,7 @@ port would then be answered by the job that had it before. Connecting is repeate
 after a 200 is normal); a call is never repeated.
 """
 
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import grpc
 import grpc.aio
@@ -31,15 +31,6 @@ OPTIONS: tuple[tuple[str, int], ...] = (
 )
 
 
-class Call(Protocol):
-    """One stream being read: the part of gRPC's call object that is used."""
-
-    async def read(self) -> Any: ...
-    async def code(self) -> Any: ...
-    async def details(self) -> str | None: ...
-    def cancel(self) -> bool: ...
-
-
 class StreamEnd(Exception):
     """A stream ended; `code` is gRPC's name for how (`OK` for a proper end)."""
 
@@ -49,8 +40,51 @@ class StreamEnd(Exception):
         self.detail = detail
 
 
+class StreamReader(Protocol):
+    """One stream being read."""
+
+    async def next(self) -> bytes:
+        """Return the next message as it came; raise `StreamEnd` when there is none any more."""
+        ...
+
+
+class StreamTransport(Protocol):
+    """The connection to one window's stream server, whatever carries it."""
+
+    async def ready(self) -> None:
+        """Return when the server speaks gRPC; the caller bounds the wait."""
+        ...
+
+    def open(self, stream: int, deadline_s: float) -> StreamReader:
+        """Start reading stream number `stream`; `deadline_s` is a last resort, the reader ends it before."""
+        ...
+
+    async def close(self) -> None:
+        """End every call and the connection."""
+        ...
+
+
+class _Call:
+    """One stream, read by grpcio."""
+
+    __slots__ = ("_call",)
+
+    def __init__(self, call: Any) -> None:
+        self._call = call
+
+    async def next(self) -> bytes:
+        try:
+            message = await self._call.read()
+        except grpc.aio.AioRpcError as error:
+            raise StreamEnd(error.code().name, error.details() or "") from error
+        if message is grpc.aio.EOF:
+            code = await self._call.code()
+            raise StreamEnd(code.name, await self._call.details() or "")
+        return bytes(message)
+
+
 class StreamChannel:
-    """The connection to one window's stream server."""
+    """The reference transport: grpcio's asyncio client."""
 
     def __init__(self, address: str) -> None:
         self._channel = grpc.aio.insecure_channel(address, options=OPTIONS)
@@ -60,29 +94,17 @@ class StreamChannel:
         """Return when the server speaks gRPC; the caller bounds the wait."""
         await self._channel.channel_ready()
 
-    def open(self, stream: int, deadline_s: float) -> Call:
+    def open(self, stream: int, deadline_s: float) -> StreamReader:
         """Start reading stream number `stream`; `deadline_s` is a last resort, the reader ends it before."""
-        return cast("Call", self._method(_request(stream), timeout=deadline_s))
+        return _Call(self._method(request_of(stream), timeout=deadline_s))
 
     async def close(self) -> None:
         """End every call and the connection."""
         await self._channel.close(None)
 
 
-async def next_message(call: Call) -> bytes:
-    """Return the next message as it came; raise `StreamEnd` when there is none any more."""
-    try:
-        message = await call.read()
-    except grpc.aio.AioRpcError as error:
-        raise StreamEnd(error.code().name, error.details() or "") from error
-    if message is grpc.aio.EOF:
-        code = await call.code()
-        raise StreamEnd(code.name, await call.details() or "")
-    return bytes(message)
-
-
-def _request(stream: int) -> bytes:
-    # StreamDataRequest{int32 stream_id = 1}: a default value is not written.
+def request_of(stream: int) -> bytes:
+    """Return a StreamDataRequest{int32 stream_id = 1} as it goes over the wire: a default value is not written."""
     return b"" if stream == 0 else b"\x08" + _varint(stream)
 
 

@@ -170,6 +170,8 @@ class WindowReady(Event, frozen=True, kw_only=True, tag="window_ready"):
     window: int
     job_id: str
     since_accept_ns: int
+    transport: str = "reference"
+    """What carries its streams: reference or lean."""
 
 
 class FirstFrame(Event, frozen=True, kw_only=True, tag="first_frame"):

@@ -51,6 +51,12 @@ def add_options(parser: Any) -> None:
         default="poisson",
         help="with --rate: by chance, or at an even distance (poisson)",
     )
+    group.add_argument(
+        "--transport",
+        choices=("reference", "lean"),
+        default="reference",
+        help="what carries the streams (reference)",
+    )
     group.add_argument("--channels", type=int, default=50, help="channels per window (50)")
     group.add_argument("--lines-dt", default="100ms", help="time between rows of a live window (100ms)")
     group.add_argument("--load-seed", type=int, default=0, help="seed of pauses and hold times (0)")
@@ -92,6 +98,7 @@ def own_plan(target: Target | None, options: Any, host: str | None) -> LoadPlan:
         endpoint=endpoint_of(target, host, options.ca_file or None, options.insecure),
         budget=budget,
         arrivals=_arrivals(options, budget),
+        transport=options.transport,
         payload=Payload(
             duration_s=_whole_seconds(_seconds("--lines-dt", options.lines_dt) * height, options.lines_dt),
             height=height,

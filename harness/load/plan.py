@@ -12,7 +12,7 @@ import msgspec
 from harness.errors import InputError
 from harness.focus.arrivals import Arrivals
 from harness.focus.endpoint import Endpoint
-from harness.focus.seam import Begin, Budget, Payload
+from harness.focus.seam import Begin, Budget, Payload, Transport
 
 PERSONAS = (
     "live_viewer",
@@ -76,6 +76,9 @@ class LoadPlan(msgspec.Struct, frozen=True, kw_only=True):
     engine_writer: str = "engine-1"
     window_base: int = 0
     """Added to the window numbers of this load, so that several loads of one run do not collide."""
+    transport: Transport = "reference"
+    reference_share: float = 0.2
+    """With the lean transport: the share of windows that stay on the reference."""
     check_payload: bool = False
     """Check every sample row against the sandbox's formula; only a sandbox passes."""
 
@@ -97,6 +100,7 @@ class LoadPlan(msgspec.Struct, frozen=True, kw_only=True):
                 self.arrivals is not None and self.arrivals.peak > self.budget.max_rate_per_s,
                 f"arrivals come at up to {self.arrivals.peak if self.arrivals else 0:g}/s, the budget's max_rate_per_s is {self.budget.max_rate_per_s:g}",
             ),
+            (not 0 <= self.reference_share <= 1, f"reference_share {self.reference_share} is no share"),
             (self.creates_in_flight < 1, f"creates_in_flight {self.creates_in_flight} is below 1"),
             (not 0 <= self.hold_s[0] <= self.hold_s[1], f"hold {self.hold_s} is not least, most"),
             (self.after_refusal_s < 0, f"after_refusal {self.after_refusal_s} s is negative"),
@@ -128,6 +132,8 @@ class LoadPlan(msgspec.Struct, frozen=True, kw_only=True):
             window_base=self.window_base,
             check_payload=self.check_payload,
             canary=True,
+            transport=self.transport,
+            reference_share=self.reference_share,
         )
 
 

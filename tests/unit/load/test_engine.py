@@ -15,7 +15,7 @@ from harness.engine.watermark import Watermarks
 from harness.engine.window import Stage, Window
 from harness.focus.api import AsyncFocusServerAPI
 from harness.focus.endpoint import Endpoint, Timeouts
-from harness.focus.seam import Begin, Budget, Ended, Payload, Play, Style, Told
+from harness.focus.seam import Begin, Budget, Ended, Payload, Play, Style, Told, Transport
 from harness.history.events import (
     FirstFrame,
     Outcome,
@@ -28,6 +28,15 @@ from harness.history.reader import History, read_history
 
 QUICK = Timeouts(connect_s=0.3, read_s=0.3, total_s=2.0, ready_s=0.4, first_frame_s=0.3)
 PAYLOAD = Payload(duration_s=1, height=50, channels=9)
+
+
+carried_by: list[Transport] = ["reference"]
+
+
+@pytest.fixture(autouse=True, params=["reference", "lean"])
+def transport(request: pytest.FixtureRequest) -> None:
+    """Every window is played over both transports, and must end alike."""
+    carried_by[0] = request.param
 
 
 class Played:
@@ -88,6 +97,7 @@ def play(
                     creates=asyncio.Semaphore(5),
                     tell=told.append,
                     grace_s=0.2,
+                    transport=carried_by[0],
                 )
                 task = asyncio.create_task(Window(ask or Play(window=1, hold_s=0.2), stage).play())
                 if close_after_s is not None:
