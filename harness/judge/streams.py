@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.history.events import WindowAccepted
+from harness.history.events import Outcome, WindowAccepted, WindowClosed, WindowReady
 from harness.history.samples import Rows
-from harness.judge.findings import StreamRow, StreamsFinding
+from harness.judge.findings import StreamRow, StreamsFinding, TransportRow
 from harness.judge.record import SECOND_NS, RunRecord
 from harness.judge.steps import Ints
 from harness.measures.measure import quantile_s
@@ -18,6 +18,15 @@ PACES = 5
 OWN_PACE = frozenset({"slow_reader", "zombie", "abandoner"})
 """Kinds of users whose gaps are their own doing."""
 WORST = 10
+BADLY = (
+    Outcome.STREAM_BROKEN,
+    Outcome.STREAM_BROKEN_BEFORE_DATA,
+    Outcome.STREAM_NO_FRAME,
+    Outcome.FOREIGN_STREAM,
+)
+ENOUGH = 20
+"""So many windows on either transport are compared."""
+GAP_SLACK_S = 0.05
 
 Flags = NDArray[np.bool_]
 
@@ -56,6 +65,7 @@ def streams(record: RunRecord) -> StreamsFinding | None:
     return StreamsFinding(
         stall_after_s=STALL_AFTER_NS / SECOND_NS,
         fleet=_row(rows, gaps, np.ones(len(gaps.ns), dtype=bool)),
+        transports=_transports(record, accepted, rows, gaps),
         personas=tuple(one for one in told if one.streams),
         worst=_worst(rows, gaps, accepted),
     )
@@ -108,6 +118,59 @@ def _row(
         stalls=len(stalled),
         stalled_s=int(stalled.sum()) / SECOND_NS,
     )
+
+
+def _transports(
+    record: RunRecord, accepted: dict[int, WindowAccepted], rows: Rows, gaps: _Gaps
+) -> tuple[TransportRow, ...]:
+    """Return what each transport carried: windows of kinds that read as fast as frames come."""
+    ready = {
+        one.window: one
+        for one in record.of(WindowReady)
+        if one.window in accepted and accepted[one.window].persona not in OWN_PACE
+    }
+    closed = {one.window: one for one in record.of(WindowClosed)}
+    found = []
+    for transport in sorted({one.transport for one in ready.values()}, reverse=True):
+        windows = [number for number, one in ready.items() if one.transport == transport]
+        ended = [closed[number] for number in windows if number in closed]
+        lasted_ns = sum(max(0, one.at_ns - ready[one.window].at_ns) for one in ended if one.frames)
+        found.append(
+            TransportRow(
+                transport=transport,
+                windows=len(windows),
+                broken=sum(one.outcome in BADLY for one in ended),
+                frames_per_s=sum(one.frames for one in ended) * SECOND_NS / lasted_ns if lasted_ns else None,
+                gap_p99_s=quantile_s(gaps.ns[np.isin(gaps.frames["window"], windows)], 0.99),
+            )
+        )
+    return tuple(found)
+
+
+def difference(found: StreamsFinding | None) -> tuple[float | None, str]:
+    """Return how far the transports differ, as a share: in broken windows, frames per second or the gap's p99, whichever is worst; and in what.
+
+    None where too few windows were on either. A difference in gaps below `GAP_SLACK_S` is the scheduler's.
+    """
+    rows = {one.transport: one for one in found.transports} if found is not None else {}
+    if len(rows) < 2:
+        return None, "one transport carried all streams"
+    lean, reference = rows["lean"], rows["reference"]
+    if min(lean.windows, reference.windows) < ENOUGH:
+        return None, f"fewer than {ENOUGH} windows were on one of the transports"
+    apart = [
+        (abs(lean.broken / lean.windows - reference.broken / reference.windows), "of windows that broke"),
+        (_apart(lean.frames_per_s, reference.frames_per_s, 0.0), "in frames per second"),
+        (_apart(lean.gap_p99_s, reference.gap_p99_s, GAP_SLACK_S), "in the p99 of gaps"),
+    ]
+    value, what = max(apart)
+    return value, f"between the lean transport and the reference, {what}"
+
+
+def _apart(one: float | None, other: float | None, slack: float) -> float:
+    if one is None or other is None:
+        return float(one is not other)
+    return max(0.0, abs(one - other) - slack) / max(other, 1e-9)
 
 
 def _worst(rows: Rows, gaps: _Gaps, accepted: dict[int, WindowAccepted]) -> tuple[StreamRow, ...]:

@@ -19,10 +19,19 @@ from harness.history.events import (
     RunEnded,
     WindowAccepted,
 )
-from harness.judge.findings import ArrivalsFinding, FaultFinding, Gap, Status, ValidityCheck, ValidityFinding
+from harness.judge.findings import (
+    ArrivalsFinding,
+    FaultFinding,
+    Gap,
+    Status,
+    StreamsFinding,
+    ValidityCheck,
+    ValidityFinding,
+)
 from harness.judge.record import SECOND_NS, RunRecord, Spans, joined, within
 from harness.judge.sightings import DOWN
 from harness.judge.steps import Ints, ints
+from harness.judge.streams import difference
 from harness.judge.world import BEHIND_THE_API, NEEDED, World
 from harness.measures.catalogue import LEFTOVER_WATCH, died
 
@@ -51,6 +60,7 @@ class _Look:
     counted: Spans
     """The run without warm-up and drain."""
     arrivals: ArrivalsFinding | None
+    streams: StreamsFinding | None
 
     def inside(self, at_ns: Ints) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
         return within(at_ns, self.counted)
@@ -299,6 +309,10 @@ def _withheld(look: _Look) -> tuple[float | None, str]:
     ), f"of the arrivals that did not come as planned: {', '.join(whys)}"
 
 
+def _transports(look: _Look) -> tuple[float | None, str]:
+    return difference(look.streams)
+
+
 CHECKS: tuple[Check, ...] = (
     Check("generator_lag", 0.5, "s", "later than that, what is measured is ours and not the target's", _lag),
     Check("generator_cpu", 0.9, "cores", "a load that fills its core is late without saying so", _cpu),
@@ -337,6 +351,13 @@ CHECKS: tuple[Check, ...] = (
         "another load was offered than the one that was planned",
         _withheld,
     ),
+    Check(
+        "transports_differ",
+        0.25,
+        "share",
+        "what the lean transport shows and the reference does not is its own",
+        _transports,
+    ),
     Check("silent", 40, "s", "a load that does not stream holds nothing open, whatever it counts", _silent),
 )
 NAMES: tuple[str, ...] = tuple(check.name for check in CHECKS)
@@ -349,9 +370,10 @@ def validity(
     gaps: tuple[Gap, ...],
     counted: Spans,
     arrivals: ArrivalsFinding | None = None,
+    streams: StreamsFinding | None = None,
 ) -> ValidityFinding:
     """Check a run; `counted` are its stretches without warm-up and drain. The campaign may have set other bounds."""
-    look = _Look(record, world, faults, gaps, counted, arrivals)
+    look = _Look(record, world, faults, gaps, counted, arrivals, streams)
     checks = tuple(
         _checked(check, look, record.run.validity.get(check.name, check.bound)) for check in CHECKS
     )

@@ -22,6 +22,7 @@ from harness.judge.findings.recovery import ReclaimFinding as ReclaimFinding
 from harness.judge.findings.recovery import RecoveryFinding as RecoveryFinding
 from harness.judge.findings.streams import StreamRow as StreamRow
 from harness.judge.findings.streams import StreamsFinding as StreamsFinding
+from harness.judge.findings.streams import TransportRow as TransportRow
 from harness.judge.findings.validity import ValidityCheck as ValidityCheck
 from harness.judge.findings.validity import ValidityFinding as ValidityFinding
 from harness.measures.gate import Status as Status

@@ -27,12 +27,28 @@ class StreamRow(Finding, frozen=True, kw_only=True):
     """How long they were together."""
 
 
+class TransportRow(Finding, frozen=True, kw_only=True):
+    """The windows whose streams one transport carried."""
+
+    transport: str
+    """reference or lean."""
+    windows: int
+    """Those that became ready, and were read as fast as frames came."""
+    broken: int
+    """Of those, how many streams broke, or never yielded a frame."""
+    frames_per_s: float | None
+    """Per window, while it streamed."""
+    gap_p99_s: float | None
+
+
 class StreamsFinding(Finding, frozen=True, kw_only=True):
     """All streams that were read as fast as they came."""
 
     stall_after_s: float
     """A live stream stalls when nothing comes for so long, or for five times as long as the next frame's rows take."""
     fleet: StreamRow
+    transports: tuple[TransportRow, ...]
+    """What carried them; both where the lean transport was chosen and some windows stayed on the reference."""
     personas: tuple[StreamRow, ...]
     """By kind of user, those that read at their own pace left out."""
     worst: tuple[StreamRow, ...]

@@ -1,11 +1,15 @@
 """What came over the streams: gaps against their pace, stalls, skipped rows, and whose gaps count."""
 
+from typing import Any
+
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from run_story import Story, ns
 
-from harness.history.events import WindowAccepted
+from harness.errors import Exit
+from harness.history.events import Outcome, WindowAccepted, WindowClosed, WindowReady
 from harness.history.reader import History, Samples
 from harness.history.samples import ATTEMPTS, FRAMES
 from harness.judge.findings import StreamsFinding
@@ -85,6 +89,48 @@ def test_who_reads_at_its_own_pace_says_nothing_of_the_streams() -> None:
     assert (found.fleet.streams, found.fleet.stalls) == (2, 0)
     assert [(one.persona, one.frames) for one in found.personas] == [("churner", 50), ("live_viewer", 50)]
     assert told(frames[50:55], slow_reader=2) is None
+
+
+def carried(*, broken: int = 0, slower: float = 1.0, gap_s: float = 0.0, windows: int = 20) -> Story:
+    """Windows on both transports, ten seconds each; those on the lean one fare otherwise as told."""
+    story = Story(max_windows=500).begin()
+    for window in range(1, 2 * windows + 1):
+        lean = window > windows
+        job, frames = f"{window}-1", int(100 / slower) if lean else 100
+        outcome = Outcome.STREAM_BROKEN if lean and window - windows <= broken else Outcome.STREAMING
+        story.say(
+            WindowAccepted(at_ns=ns(1), window=window, job_id=job, streams=1, latency_ns=1, lines_dt_s=0.1)
+        )
+        ready = WindowReady(
+            at_ns=ns(2),
+            window=window,
+            job_id=job,
+            since_accept_ns=1,
+            transport="lean" if lean else "reference",
+        )
+        story.say(ready)
+        story.say(WindowClosed(at_ns=ns(12), window=window, job_id=job, outcome=outcome, frames=frames))
+        for number in range(frames):
+            late_s = gap_s if lean and number == frames - 1 else 0.0
+            story.frames.append((ns(2 + number / 10 + late_s), window, 100, 0))
+    story.end(14)
+    return story
+
+
+@pytest.mark.parametrize(
+    ("how", "value"),
+    [({}, 0.0), ({"broken": 6}, 0.3), ({"slower": 2.0}, 0.5), ({"windows": 19, "broken": 19}, None)],
+)
+def test_transports_that_differ_make_a_run_unjudged(how: dict[str, Any], value: float | None) -> None:
+    found = carried(**how).judged()
+    assert found.streams is not None
+    assert {one.transport for one in found.streams.transports} == {"reference", "lean"}
+    assert found.validity is not None
+    (check,) = [one for one in found.validity.checks if one.name == "transports_differ"]
+    assert check.value == pytest.approx(value) if value is not None else check.value is None
+    assert (check.status.value == "unjudged") is (value is not None and value > 0.25)
+    if value is not None and value > 0.25:
+        assert found.verdict.exit_code is Exit.UNJUDGED
 
 
 @settings(max_examples=60, deadline=None)
