@@ -1,6 +1,6 @@
 """`python -m benchmarks`: measure everything, print a table, write reports/bench.json.
 
-Takes about three minutes on two cores. `--only NAME` measures one part: history, judging, arrivals, admission, load.
+Takes about three minutes on two cores. `--only NAME` measures one part: history, judging, arrivals, streams, admission, load.
 """
 
 import argparse
@@ -12,14 +12,14 @@ import threading
 import time
 from pathlib import Path
 
-from benchmarks import admission, arrivals, history, judging
+from benchmarks import admission, arrivals, history, judging, streams
 from benchmarks.rows import Row, keep, table
 from benchmarks.world import World, world
 
 COMMAND = "python -m benchmarks --only {}"
 SANDBOX = ("--profile", "fast", "--set", "broker=off")
 """Without RabbitMQ, so that machines with and without it measure the same world."""
-PARTS = ("history", "judging", "arrivals", "admission", "load")
+PARTS = ("history", "judging", "arrivals", "streams", "admission", "load")
 
 
 def main() -> None:
@@ -36,6 +36,8 @@ def main() -> None:
         rows += judging.measure(COMMAND.format("judging"))
     if "arrivals" in parts:
         rows += arrivals.measure(COMMAND.format("arrivals"))
+    if "streams" in parts:
+        rows += streams.measure(COMMAND.format("streams"))
     starts_s: list[float] = []
     if "admission" in parts:
         with world(*SANDBOX) as here:

@@ -33,6 +33,10 @@ CANCEL, PROTOCOL_ERROR = 8, 1
 WORD = Struct(">I")
 SETTING = Struct(">HI")
 
+COPIED = 16 << 10
+"""Shorter pieces are cheaper to copy than to refer to."""
+Piece = bytes | memoryview
+
 STATUS = (
     "OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED",
     "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS",
@@ -52,15 +56,17 @@ OF_HTTP = {
 class LeanCall:
     """One stream being read."""
 
-    __slots__ = ("_connection", "_deadline", "_end", "_have", "_loop", "_messages", "_number", "_owed", "_pieces", "_status", "_unread", "_waiter")  # fmt: skip
+    __slots__ = ("_connection", "_deadline", "_end", "_have", "_loop", "_messages", "_need", "_number", "_owed", "_pieces", "_status", "_unread", "_waiter")  # fmt: skip
 
     def __init__(self, connection: "_Connection", number: int, deadline_s: float) -> None:
         self._connection = connection
         self._number = number
         self._loop = asyncio.get_running_loop()
         self._messages: deque[bytes] = deque()
-        self._pieces: list[bytes] = []
-        self._have = self._unread = self._owed = 0
+        self._pieces: list[Piece] = []
+        self._have = self._need = 0
+        """Of the message that is being put together: bytes so far and in all, its five bytes included (0: not known yet)."""
+        self._unread = self._owed = 0
         self._status = 0
         self._end: StreamEnd | None = None
         self._waiter: asyncio.Future[None] | None = None
@@ -81,41 +87,41 @@ class LeanCall:
 
     # --- called by the connection -------------------------------------------------------------------
 
-    def data(self, piece: bytes) -> None:
-        """Take what came of the body: message after message, each behind five bytes (RFC: compressed flag, length)."""
+    def data(self, piece: Piece) -> None:
+        """Take what came of the body: message after message, each behind five bytes (compressed flag, length)."""
         self._owed += len(piece)
-        if self._have:
-            self._pieces.append(piece)
-            self._have += len(piece)
-            if self._have < 5:
-                return
-            if len(self._pieces[0]) < 5:  # the length itself was cut
-                self._pieces = [b"".join(self._pieces)]
-            if self._have < 5 + WORD.unpack_from(self._pieces[0], 1)[0]:
-                if self._too_long(self._pieces[0]):
-                    return
-                self._pay()  # a message may be larger than the window: what is still being put together is always wanted
-                return
-            piece = b"".join(self._pieces)
+        if self._have and not self._need:  # the length itself was cut
+            piece = b"".join((*self._pieces, piece))
             self._pieces.clear()
             self._have = 0
-        at, end = 0, len(piece)
+        if self._have:
+            more = self._have + len(piece) - self._need
+            if more < 0:
+                self._pieces.append(piece)
+                self._have += len(piece)
+                self._pay()  # a message may be larger than the window: what is still being put together is always wanted
+                return
+            at = len(piece) - more
+            self._pieces.append(piece[:at] if more else piece)
+            self._whole(b"".join(self._pieces))
+            self._pieces.clear()
+            self._have = self._need = 0
+        else:
+            at = 0
+        end = len(piece)
         while end - at >= 5:
             length = WORD.unpack_from(piece, at + 1)[0]
-            if piece[at]:
-                self.fail("INTERNAL", "a compressed message, which was not asked for")
+            if piece[at] or length > MESSAGE_LIMIT:
+                self._refuse(length, compressed=bool(piece[at]))
                 return
             if end - at - 5 < length:
+                self._need = 5 + length
                 break
-            self._messages.append(piece[at + 5 : at + 5 + length])
-            self._unread += length
+            self._whole(piece[at + 5 : at + 5 + length])
             at += 5 + length
         if at < end:
-            rest = piece[at:] if at else piece
-            if len(rest) >= 5 and self._too_long(rest):
-                return
-            self._pieces.append(rest)
-            self._have = len(rest)
+            self._pieces.append(piece[at + 5 :] if self._need else piece[at:])
+            self._have = end - at
         if self._owed >= STREAM_WINDOW // 4 and self._unread < STREAM_WINDOW // 2:
             self._pay()
         if self._messages:
@@ -159,14 +165,15 @@ class LeanCall:
 
     # --- inside -------------------------------------------------------------------------------------
 
-    def _too_long(self, start: bytes) -> bool:
-        length = WORD.unpack_from(start, 1)[0]
-        if length <= MESSAGE_LIMIT:
-            return False
-        self._pieces.clear()
-        self._have = 0
-        self.fail("RESOURCE_EXHAUSTED", f"a message of {length} bytes, the limit is {MESSAGE_LIMIT}")
-        return True
+    def _whole(self, message: Piece) -> None:
+        self._messages.append(message if type(message) is bytes else bytes(message))
+        self._unread += len(message)
+
+    def _refuse(self, length: int, *, compressed: bool) -> None:
+        if compressed:
+            self.fail("INTERNAL", "a compressed message, which was not asked for")
+        else:
+            self.fail("RESOURCE_EXHAUSTED", f"a message of {length} bytes, the limit is {MESSAGE_LIMIT}")
 
     def _pay(self) -> None:
         owed, self._owed = self._owed, 0
@@ -343,7 +350,9 @@ class _Connection(asyncio.Protocol):
         take = min(self._data_left, end - at)
         if take:
             if self._data_call is not None:
-                self._data_call.data(data if take == len(data) else data[at : at + take])
+                self._data_call.data(
+                    data[at : at + take] if take < COPIED else memoryview(data)[at : at + take]
+                )
             self._data_left -= take
             at += take
         if not self._data_left:
