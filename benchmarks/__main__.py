@@ -1,6 +1,6 @@
 """`python -m benchmarks`: measure everything, print a table, write reports/bench.json.
 
-Takes about three minutes on two cores. `--only NAME` measures one part: history, judging, arrivals, streams, admission, load.
+Takes about three minutes on two cores. `--only NAME` measures one part: history, judging, configure, arrivals, streams, admission, load.
 """
 
 import argparse
@@ -12,14 +12,14 @@ import threading
 import time
 from pathlib import Path
 
-from benchmarks import admission, arrivals, history, judging, streams
+from benchmarks import admission, arrivals, configure, history, judging, streams
 from benchmarks.rows import Row, keep, table
 from benchmarks.world import World, world
 
 COMMAND = "python -m benchmarks --only {}"
 SANDBOX = ("--profile", "fast", "--set", "broker=off")
 """Without RabbitMQ, so that machines with and without it measure the same world."""
-PARTS = ("history", "judging", "arrivals", "streams", "admission", "load")
+PARTS = ("history", "judging", "configure", "arrivals", "streams", "admission", "load")
 
 
 def main() -> None:
@@ -34,6 +34,8 @@ def main() -> None:
         rows += history.measure(COMMAND.format("history"))
     if "judging" in parts:
         rows += judging.measure(COMMAND.format("judging"))
+    if "configure" in parts:
+        rows += configure.measure(COMMAND.format("configure"))
     if "arrivals" in parts:
         rows += arrivals.measure(COMMAND.format("arrivals"))
     if "streams" in parts:

@@ -31,7 +31,7 @@ http {{
   scgi_temp_path {folder}/scgi;
   server {{
     listen 127.0.0.1:{port} backlog=4096;
-    location /focus-server/configure {{ return {status} '{body}'; }}
+    location = /focus-server/configure {{ {answer} }}
     location /focus-server/ack {{ return 200; }}
   }}
 }}
@@ -71,7 +71,7 @@ def nginx(status: int, body: str) -> Iterator[Nginx]:
         port = probe.getsockname()[1]
         probe.close()
         config = Path(made) / "nginx.conf"
-        config.write_text(CONFIG.format(folder=made, port=port, status=status, body=body))
+        config.write_text(CONFIG.format(folder=made, port=port, answer=_answer(Path(made), status, body)))
         process = subprocess.Popen(
             ["nginx", "-c", str(config), "-p", made], stdin=subprocess.DEVNULL, process_group=0
         )
@@ -81,6 +81,16 @@ def nginx(status: int, body: str) -> Iterator[Nginx]:
         finally:
             os.killpg(process.pid, signal.SIGTERM)
             process.wait(10)
+
+
+def _answer(folder: Path, status: int, body: str) -> str:
+    """Return what answers a POST: short bodies stand in the configuration, long ones in a file, which nginx refuses to POSTs but for this."""
+    if len(body) < 1000:
+        return f"return {status} '{body}';"
+    file = folder / "focus-server" / "configure"
+    file.parent.mkdir()
+    file.write_text(body)
+    return f"root {folder}; error_page 405 ={status} $uri;"
 
 
 def _until_it_listens(port: int) -> None:
