@@ -5,10 +5,11 @@ with exactly one `Outcome`. Called by the service, one task per window; cancelli
 """
 
 import asyncio
+import random
 import time
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from harness.engine.purse import Purse, Spent, Wait
 from harness.engine.reading import Reading, Verdict
@@ -20,7 +21,7 @@ from harness.focus.endpoint import Timeouts
 from harness.focus.lean import LeanChannel
 from harness.focus.outcomes import POSSIBLY_OPEN, CallFailed
 from harness.focus.request import ConfigureRequest
-from harness.focus.seam import Answered, Ended, Exhausted, First, Payload, Play, Ready, Told, Transport
+from harness.focus.seam import Answered, Ended, Exhausted, First, Payload, Play, Ready, Style, Told, Transport
 from harness.focus.stream import StreamChannel, StreamTransport
 from harness.history.events import (
     FirstFrame,
@@ -65,6 +66,29 @@ TRANSPORTS: dict[Transport, Callable[[str], StreamTransport]] = {
     "reference": StreamChannel,
     "lean": LeanChannel,
 }
+
+
+CHANCE = random.Random()
+"""For request ids: seeded by the system, and faster than asking it each time."""
+
+
+@lru_cache(maxsize=8192)
+def request_for(
+    payload: Payload, style: Style, mark: Range, start_s: int | None, end_s: int | None
+) -> ConfigureRequest:
+    """Return what is asked for a window: the plan's payload, changed as its user's style says, on the channels of its mark."""
+    return ConfigureRequest(
+        channel_min=mark[0],
+        channel_max=mark[1],
+        duration_s=None if style.bare else payload.duration_s,
+        nfft=1 if style.bare else payload.nfft,
+        height=payload.height,
+        frequency_min_hz=None if style.bare else payload.frequency_min_hz,
+        frequency_max_hz=None if style.bare else payload.frequency_max_hz,
+        view_type=style.view_type or payload.view_type,
+        start_s=start_s,
+        end_s=end_s,
+    )
 
 
 class BudgetSpent(Exception):
@@ -151,7 +175,7 @@ class Window:
 
     async def _create(self, mark: Range) -> Outcome | None:
         """Send the one create; return how it failed, or None with `_response` set."""
-        stage, request_id = self._stage, uuid.uuid4().hex
+        stage, request_id = self._stage, f"{CHANCE.getrandbits(128):032x}"
         self._sent_ns = sent_ns = time.monotonic_ns()
         late_ns: int | None = None
         if (intended_ns := self._ask.intended_ns) is not None:
@@ -160,7 +184,11 @@ class Window:
         outcome: Outcome | None = None
         status = 0
         call = asyncio.create_task(
-            stage.api.configure_streaming_job(self._request(mark), request_id, self._number)
+            stage.api.configure_streaming_job(
+                request_for(self._stage.payload, self._ask.style, mark, self._ask.start_s, self._ask.end_s),
+                request_id,
+                self._number,
+            )
         )
         try:
             self._response = await self._answer(call)
@@ -205,21 +233,6 @@ class Window:
             await asyncio.wait((call,), timeout=self._stage.grace_s)
             call.cancel()
             return await call
-
-    def _request(self, mark: Range) -> ConfigureRequest:
-        payload, style = self._stage.payload, self._ask.style
-        return ConfigureRequest(
-            channel_min=mark[0],
-            channel_max=mark[1],
-            duration_s=None if style.bare else payload.duration_s,
-            nfft=1 if style.bare else payload.nfft,
-            height=payload.height,
-            frequency_min_hz=None if style.bare else payload.frequency_min_hz,
-            frequency_max_hz=None if style.bare else payload.frequency_max_hz,
-            view_type=style.view_type or payload.view_type,
-            start_s=self._ask.start_s,
-            end_s=self._ask.end_s,
-        )
 
     def _accepted(self, response: ConfigureResponse, sent_ns: int, done_ns: int) -> None:
         record = self._stage.record

@@ -4,6 +4,7 @@ The check is the client's contract (the field's server accepts almost anything).
 `from_body` reads the JSON people have at hand, with the types they tend to use.
 """
 
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -76,6 +77,9 @@ class ConfigureRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     def body(self) -> bytes:
         """Return the JSON body, in the server's own field names."""
+        return _body_of(self)
+
+    def _encoded(self) -> bytes:
         body: dict[str, Any] = {
             "displayTimeAxisDuration": self.duration_s,
             "nfftSelection": self.nfft,
@@ -109,6 +113,11 @@ class ConfigureRequest(msgspec.Struct, frozen=True, kw_only=True):
             end_s=sent.end_time,
             view_type=str(sent.view_type),
         )
+
+
+@lru_cache(maxsize=8192)
+def _body_of(request: ConfigureRequest) -> bytes:
+    return request._encoded()
 
 
 class _Channels(msgspec.Struct):
