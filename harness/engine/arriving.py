@@ -33,6 +33,7 @@ class Arriving:
         self._holds_s = holds_s(arrivals, len(self._at_ns), ask.hold_s)
         self._next = 0
         self._refused = 0
+        self._over = False
         stage.record.event(
             ArrivalsPlanned(
                 at_ns=stage.record.now(),
@@ -51,10 +52,17 @@ class Arriving:
                 await alarm.until(self._send_due())
         finally:
             alarm.close()
-            if left := len(self._at_ns) - self._next:
-                self._not_offered(ENDED, left)
-            planned = len(self._at_ns)
-            self._stage.tell(ArrivalsOver(planned=planned, offered=planned - self._refused))
+            self.end()
+
+    def end(self) -> None:
+        """Account for what is left, once: also for a plan that was cancelled before `run` had its first turn."""
+        if self._over:
+            return
+        self._over = True
+        if left := len(self._at_ns) - self._next:
+            self._not_offered(ENDED, left)
+        planned = len(self._at_ns)
+        self._stage.tell(ArrivalsOver(planned=planned, offered=planned - self._refused))
 
     def _send_due(self) -> int:
         """Send what is due, at most a burst; return when to look again (monotonic)."""

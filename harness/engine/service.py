@@ -161,8 +161,9 @@ class Engine:
             case Arrive():
                 if self._arriving is not None:
                     raise ValueError("an engine plays one plan of arrivals")
-                self._arriving = asyncio.create_task(Arriving(ask, self._stage, self._play).run())
-                self._arriving.add_done_callback(self._arrived)
+                arriving = Arriving(ask, self._stage, self._play)
+                self._arriving = asyncio.create_task(arriving.run())
+                self._arriving.add_done_callback(lambda done: self._arrived(arriving, done))
             case Cease():
                 if self._arriving is not None:
                     self._arriving.cancel()
@@ -186,7 +187,8 @@ class Engine:
         self._windows[ask.window] = task
         task.add_done_callback(lambda done: self._window_done(ask, window, done))
 
-    def _arrived(self, done: "asyncio.Task[None]") -> None:
+    def _arrived(self, arriving: Arriving, done: "asyncio.Task[None]") -> None:
+        arriving.end()
         if not done.cancelled() and (error := done.exception()) is not None:
             self._failed(error)
 

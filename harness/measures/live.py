@@ -7,6 +7,8 @@ each measure what its silence means. Every measure stands either in `LIVE` or in
 from enum import StrEnum
 from typing import Final
 
+from harness.measures.narrowing import UNDIVIDED
+
 
 class Feed(StrEnum):
     """What a measure lives on."""
@@ -86,19 +88,7 @@ NOT_LIVE: Final[dict[str, str]] = {
         (
             "open_windows",
             "open_windows_possible",
-            "admission_violations",
-            "recovery_max",
-            "baseline_after_max",
-            "stream_survival",
-            "dirty_error_ratio",
-            "reclaim_p50",
-            "reclaim_p95",
-            "sustainable_rate",
-            "stream_gap_p99",
-            "stream_stalls",
-            "rows_lost",
-            "record_holes",
-            "validity_breaches",
+            *sorted(UNDIVIDED),
             "failures",
             "cause_ratio",
             "unexplained_ratio",

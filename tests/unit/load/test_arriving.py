@@ -64,6 +64,7 @@ def play(
     budget: Budget = ROOMY,
     cease_s: float | None = None,
     freeze_s: float = 0,
+    never_run: bool = False,
 ) -> Came:
     async def run() -> list[Told]:
         told: list[Told] = []
@@ -95,7 +96,11 @@ def play(
                     tasks.add(asyncio.create_task(Window(ask, stage).play()))
 
                 ask = Arrive(arrivals=arrivals, first=10, hold_s=(0.1, 0.1))
-                arriving = asyncio.create_task(Arriving(ask, stage, window).run())
+                plan = Arriving(ask, stage, window)
+                arriving = asyncio.create_task(plan.run())
+                arriving.add_done_callback(lambda _: plan.end())
+                if never_run:
+                    arriving.cancel()
                 if freeze_s:
                     await asyncio.sleep(BEGIN_S + 0.2)
                     time.sleep(freeze_s)  # noqa: ASYNC251  (the loop stands still: that is what is tested)
@@ -182,6 +187,13 @@ def test_what_was_still_to_come_when_it_ended_is_one_row(tmp_path: Path) -> None
     accounted(came, 1000)
     fate, count = came.fates[-1]
     assert (fate, count > 980) == ("ended", True)
+
+
+def test_a_plan_that_is_cancelled_before_its_first_turn_is_accounted_for(tmp_path: Path) -> None:
+    """The service ends it then; that it has ended before changes nothing."""
+    came = play(tmp_path, even(10, 2.0), Script(answer="503 "), never_run=True)
+    accounted(came, 20)
+    assert came.fates == [("ended", 20)]
 
 
 def test_the_alarm_rings_at_its_instant_and_at_once_for_one_that_is_over() -> None:
