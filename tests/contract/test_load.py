@@ -249,6 +249,7 @@ def test_a_plan_plays_arrivals_beside_users_and_what_is_left_at_its_end_is_not_o
     )
     with child([sys.executable, "-m", "harness.load", "--plan", str(file)]) as load:
         _eventually(lambda: _says(tmp_path / "history", '"outcome":"streaming"', 8))
+        _eventually(lambda: "sent" in fates(read_history(tmp_path / "history")))
         load.send_signal(signal.SIGTERM)
         out, _ = load.communicate(timeout=20)
         assert load.returncode == 0, out

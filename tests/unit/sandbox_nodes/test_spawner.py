@@ -118,6 +118,13 @@ def test_a_programs_connections_leave_from_its_pods_address(tmp_path: Path) -> N
     play(tmp_path, scenario)
 
 
+async def child_told(log: Path) -> str:
+    """Wait for the line that begins with a pid; a library may have something to say about a fork before it."""
+    while not (told := [line.text for line in read_log(log) if line.text[:1].isdigit()]):
+        await asyncio.sleep(0.01)
+    return told[0]
+
+
 def becomes_a_shell(pod: PodContext) -> int:
     """A program: becomes a foreign one that starts another."""
     return become(
@@ -137,9 +144,7 @@ def test_a_foreign_program_has_the_containers_surroundings_and_dies_with_the_spa
 
     async def scenario(runtime: Runtime, context: PodContext) -> None:
         process = await runtime.start(here(becomes_a_shell), context, tmp_path / "log")
-        while not (lines := list(read_log(tmp_path / "log"))):
-            await asyncio.sleep(0.01)
-        child, *said = lines[0].text.split()
+        child, *said = (await child_told(tmp_path / "log")).split()
         left.extend([process.pid, int(child)])
         assert said == ["word", "more", str(tmp_path), "p"]
 
@@ -168,9 +173,7 @@ def test_a_defect_is_exit_code_1_and_a_traceback_in_the_log(tmp_path: Path) -> N
 def test_a_killed_container_takes_what_it_started_along(tmp_path: Path) -> None:
     async def scenario(runtime: Runtime, context: PodContext) -> None:
         process = await runtime.start(here(forks_and_waits), context, tmp_path / "log")
-        while not (lines := list(read_log(tmp_path / "log"))):
-            await asyncio.sleep(0.01)
-        child = int(lines[0].text)
+        child = int(await child_told(tmp_path / "log"))
         assert started_at(child) is not None
         os.kill(process.pid, signal.SIGKILL)
         assert await process.ended == 137
