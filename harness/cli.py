@@ -201,9 +201,150 @@ def run(
     planned, _ = check_campaign(campaign, overrides)
     click.echo(duration(planned, own_sandbox))
     if not own_sandbox:
-        return play(order)
+        return play(prepare(order))
     with sandbox_of_its_own(sandbox_options) as own:
-        code = play(dataclasses.replace(order, target="sandbox", sandbox=own.name))
+        code = play(prepare(dataclasses.replace(order, target="sandbox", sandbox=own.name)))
+        own.keep = code != Exit.OK
+        return code
+
+
+def _share(_ctx: click.Context, _param: click.Parameter, text: str) -> float:
+    number = text.removesuffix("%")
+    try:
+        return float(number) / 100 if text.endswith("%") else float(number)
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r} is no share: write 99% or 0.99") from error
+
+
+@cli.command()
+@click.option(
+    "--target",
+    metavar="NAME",
+    help="Target file or its name [default: $HARNESS_TARGET, then the running sandbox].",
+)
+@click.option(
+    "--find",
+    "sought",
+    multiple=True,
+    type=click.Choice(["windows", "creates", "rate"]),
+    help="Windows open at once, creates in flight, arrivals per second; may be repeated [default: all].",
+)
+@click.option(
+    "--require",
+    "requirements",
+    multiple=True,
+    metavar="'windows >= 30'",
+    help="Fail unless it holds; may be repeated. Without --find, only what is required is sought.",
+)
+@click.option(
+    "--budget",
+    metavar="TIME",
+    default="10m",
+    show_default=True,
+    callback=_duration,
+    help="How long the searches may take together.",
+)
+@click.option(
+    "--success",
+    metavar="SHARE",
+    default="99%",
+    show_default=True,
+    callback=_share,
+    help="Windows that are served.",
+)
+@click.option(
+    "--ready-within",
+    metavar="TIME",
+    default="30s",
+    show_default=True,
+    callback=_duration,
+    help="From create to ready stream, for that share.",
+)
+@click.option(
+    "--unstalled",
+    metavar="SHARE",
+    default="99%",
+    show_default=True,
+    callback=_share,
+    help="Windows without a stalled stream.",
+)
+@click.option(
+    "--confidence",
+    metavar="SHARE",
+    default="95%",
+    show_default=True,
+    callback=_share,
+    help="Of every decision on a level.",
+)
+@click.option(
+    "--precision", metavar="SHARE", default="3%", show_default=True, callback=_share, help="Of a rate."
+)
+@click.option(
+    "--hold",
+    metavar="TIME",
+    default="5s",
+    show_default=True,
+    callback=_duration,
+    help="How long windows are held in the search for a rate.",
+)
+@click.option(
+    "--reclaim",
+    metavar="TIME",
+    default="200s",
+    show_default=True,
+    callback=_duration,
+    help="How long closed windows are waited for before the next probe.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Folder for the record, empty or new [default: reports/<run id>].",
+)
+@REPORTS
+@click.option(
+    "--label", "labels", multiple=True, metavar="KEY=VALUE", callback=_pairs, help="Keep a note with the run."
+)
+@click.option(
+    "--sandbox",
+    "own_sandbox",
+    is_flag=True,
+    help="Start a sandbox for this search alone, and stop it afterwards.",
+)
+@click.option(
+    "--sandbox-option",
+    "sandbox_options",
+    multiple=True,
+    metavar="KEY=VALUE",
+    callback=_pairs,
+    help="Setting of that sandbox (max_windows=12, ...).",
+)
+@click.option(
+    "--wait-lock", metavar="TIME", callback=_duration, help="Wait up to this long for another run to end."
+)
+def capacity(
+    target: str | None,
+    out: Path | None,
+    reports: Path,
+    labels: dict[str, str],
+    own_sandbox: bool,
+    sandbox_options: dict[str, str],
+    wait_lock: float,
+    **asked: Any,
+) -> int:
+    """Find out how many windows, creates in flight and arrivals per second a target sustains."""
+    from harness.conduct.capacity_order import capacity_order  # noqa: PLC0415  (heavy; `--help` is instant without)
+    from harness.conduct.orders import Order, prepare_capacity  # noqa: PLC0415
+    from harness.conduct.rehearsal import sandbox_of_its_own  # noqa: PLC0415
+    from harness.conduct.run import play  # noqa: PLC0415
+
+    if own_sandbox and target not in {None, "sandbox"}:
+        raise click.UsageError("--sandbox starts a target of its own; leave --target out")
+    sought = capacity_order(**asked)
+    order = Order(Path("capacity"), target, {}, labels, out, reports, wait_lock_s=wait_lock)
+    if not own_sandbox:
+        return play(prepare_capacity(order, sought))
+    with sandbox_of_its_own(sandbox_options) as own:
+        code = play(prepare_capacity(dataclasses.replace(order, target="sandbox", sandbox=own.name), sought))
         own.keep = code != Exit.OK
         return code
 

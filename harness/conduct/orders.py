@@ -12,6 +12,7 @@ from harness import chaos
 from harness.campaign import Campaign, Gate, MeasureCondition, Plan, plan, read_campaign
 from harness.conduct.asking import tls_of
 from harness.conduct.assignment import arrivals_of
+from harness.conduct.capacity_order import CapacityOrder
 from harness.conduct.experiments import find_experiments
 from harness.conduct.things import KINDS
 from harness.documents import line_of
@@ -19,6 +20,7 @@ from harness.errors import FileProblems, InputError, Problem
 from harness.judge.admission import VIOLATIONS
 from harness.judge.blame import NAMES
 from harness.judge.validity import NAMES as CHECK_NAMES
+from harness.load.plan import ROUNDING
 from harness.measures.catalogue import BY_NAME
 from harness.measures.live import LIVE, NOT_LIVE, Feed
 from harness.measures.narrowing import NEEDS_OF, OF, OUTCOMES, UNDIVIDED
@@ -53,6 +55,8 @@ class Prepared:
     target: Target
     plan: Plan
     experiments: dict[str, Path]
+    capacity: CapacityOrder | None = None
+    """A search for what the target sustains, in place of a timeline."""
 
 
 def check_campaign(file: Path, overrides: dict[str, str] | None = None) -> tuple[Plan, dict[str, Path]]:
@@ -166,6 +170,15 @@ def prepare(order: Order) -> Prepared:
     return Prepared(order, target_file.resolve(), target, planned, experiments)
 
 
+def prepare_capacity(order: Order, capacity: CapacityOrder) -> Prepared:
+    """Make a search for capacity definite: a run without a timeline, whose gates are what is required."""
+    target_file = find_target(order.target)
+    target = load_target(target_file)
+    prepared = Prepared(order, target_file.resolve(), target, plan(capacity.campaign), {}, capacity)
+    _fits(prepared.plan, target)
+    return prepared
+
+
 def _fits(planned: Plan, target: Target) -> None:
     if planned.moments and target.kubernetes == "none":
         raise InputError(
@@ -177,9 +190,9 @@ def _fits(planned: Plan, target: Target) -> None:
             "(budget.max_duration)"
         )
     arrivals = arrivals_of(planned, 0.0)
-    if arrivals is not None and arrivals.peak > target.budget.max_rate_per_s:
+    if arrivals is not None and arrivals.busiest > target.budget.max_rate_per_s * ROUNDING:
         raise InputError(
-            f"windows arrive at up to {arrivals.peak:g}/s, target {target.name} allows {target.budget.max_rate_per_s:g}/s "
+            f"windows arrive at up to {arrivals.busiest:g}/s, target {target.name} allows {target.budget.max_rate_per_s:g}/s "
             "(budget.max_rate_per_s)"
         )
     most = max((stage.open_windows for stage in planned.campaign.load.stages), default=0)

@@ -61,6 +61,10 @@ class Phases:
         now_ns = self._clock.now()
         self._change(now_ns, *self._at((now_ns - offset_ns) / SECOND_NS))
 
+    def at(self, phase: Phase, step: str) -> None:
+        """Say which phase it is; nothing when it is that one already."""
+        self._change(self._clock.now(), phase, step)
+
     @property
     def draining(self) -> bool:
         """Whether the last phase has begun."""

@@ -19,13 +19,14 @@ from harness import chaos, observe
 from harness.clock import SECOND_NS, SystemClock
 from harness.cluster import Cluster, Lease, connect
 from harness.conduct.audit import Audit
+from harness.conduct.capacity import CapacityStage, SlotsHeard
 from harness.conduct.children import Children
 from harness.conduct.conditions import ENDED, StopConditions
 from harness.conduct.ears import Ears
 from harness.conduct.ending import judge_folder, told, write_results
 from harness.conduct.facts import run_facts, wall_time
 from harness.conduct.folder import RunFolder, make_run_folder, new_run_id, shown
-from harness.conduct.orders import Order, Prepared, prepare
+from harness.conduct.orders import Prepared
 from harness.conduct.phases import FaultBoard
 from harness.conduct.stage import RENEW_S, Stage
 from harness.conduct.stop import Stop
@@ -47,9 +48,9 @@ from harness.report import LiveState, TerminalView, print_verdict, serve_metrics
 from harness.target import Target
 
 
-def play(order: Order) -> int:
-    """Play a campaign and judge it; return the exit code. Raises `HarnessError` if it cannot begin."""
-    prepared = prepare(order)
+def play(prepared: Prepared) -> int:
+    """Play a campaign, or a search for capacity, and judge it; return the exit code. Raises `HarnessError` if it cannot begin."""
+    order = prepared.order
     run_id = new_run_id(prepared.plan.campaign.name)
     with Stop() as stop, ExitStack() as locks:
         _knock(prepared.target)
@@ -138,7 +139,9 @@ def _perform(
         state, board = LiveState(run), FaultBoard()
         conditions = StopConditions(prepared.plan.campaign.stop_when, clock, stop)
         receiver = LiveReceiver(folder.live_socket)
-        ears = stack.enter_context(Ears(receiver, (state.absorb, _hears(board), conditions.hear)))
+        slots = SlotsHeard()
+        hearers = (state.absorb, _hears(board), conditions.hear, slots.hear)
+        ears = stack.enter_context(Ears(receiver, hearers))
         writer = stack.enter_context(closing(_writer(folder, "conductor")))
         writer.event(
             RunStarted(at_ns=clock.now(), run_id=run.run_id, campaign=run.campaign, target=run.target)
@@ -151,7 +154,10 @@ def _perform(
         stack.enter_context(_longest(prepared.plan.longest_s, stop))
         stack.enter_context(TerminalView(state, clock, prepared.plan.longest_s, sys.stderr))
         children = stack.enter_context(Children(folder.logs, writer, clock, clock.environment()))
-        stage = Stage(prepared, folder, writer, clock, board, children, lease, stop, conditions)
+        kind = Stage if prepared.capacity is None else CapacityStage
+        stage = kind(prepared, folder, writer, clock, board, children, lease, stop, conditions)
+        if isinstance(stage, CapacityStage):
+            stage.sees(slots if cluster is not None else None)
         stack.callback(stage.close)
         try:
             stage.play()

@@ -74,10 +74,31 @@ class Arrivals(msgspec.Struct, frozen=True, kw_only=True):
         """How many arrivals there are on average; exactly so many, rounded, where they keep an even distance."""
         return sum(one.expected for one in self.stretches)
 
+    def after(self, begin_s: float) -> "Arrivals":
+        """Return the same arrivals, later by `begin_s`."""
+        moved = (
+            msgspec.structs.replace(one, begin_s=one.begin_s + begin_s, end_s=one.end_s + begin_s)
+            for one in self.stretches
+        )
+        return msgspec.structs.replace(self, stretches=tuple(moved))
+
     @property
-    def peak(self) -> float:
-        """The highest rate, in arrivals per second."""
-        return max(max(one.rate_from, one.rate_to) for one in self.stretches)
+    def busiest(self) -> float:
+        """How many arrivals are expected within the busiest second: the highest rate, unless it lasts less than that."""
+        edges = [edge for one in self.stretches for edge in (one.begin_s, one.end_s)]
+        return max(
+            self._expected_until(start + 1.0) - self._expected_until(start)
+            for edge in edges
+            for start in (edge, edge - 1.0)
+        )
+
+    def _expected_until(self, at_s: float) -> float:
+        total = 0.0
+        for one in self.stretches:
+            length_s = one.end_s - one.begin_s
+            share = min(max((at_s - one.begin_s) / length_s, 0.0), 1.0)
+            total += length_s * share * (one.rate_from + (one.rate_to - one.rate_from) * share / 2)
+        return total
 
 
 def instants_ns(arrivals: Arrivals) -> NDArray[np.int64]:

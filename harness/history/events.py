@@ -150,6 +150,39 @@ class ArrivalsPlanned(Event, frozen=True, kw_only=True, tag="arrivals_planned"):
     seed: int = 0
 
 
+class CapacitySought(Event, frozen=True, kw_only=True, tag="capacity_sought"):
+    """A search for what the target sustains begins: what it means that a level is held, and how sure that has to be."""
+
+    sought: str
+    """windows (open at once), creates (in flight at once) or rate (arrivals per second)."""
+    success: float
+    ready_within_s: float
+    unstalled: float
+    confidence: float
+    precision: float
+    hold_s: float
+    """How long windows are held in a search for a rate."""
+    most: float
+    """No level above this is tried."""
+
+
+class ProbeStarted(Event, frozen=True, kw_only=True, tag="probe_started"):
+    """A level is tried: `planned` creates with the window numbers from `first_window` on, of which those from `counted_ns` on count."""
+
+    probe: int
+    sought: str
+    level: float
+    first_window: int
+    planned: int
+    counted_ns: int
+
+
+class ProbeEnded(Event, frozen=True, kw_only=True, tag="probe_ended"):
+    """The probe is over: nothing that happened later says anything of its level."""
+
+    probe: int
+
+
 class WindowAccepted(Event, frozen=True, kw_only=True, tag="window_accepted"):
     """`POST /configure` answered 200: a window is possibly open (its stream has shown nothing yet)."""
 
@@ -421,6 +454,9 @@ AnyEvent = Union[  # noqa: UP007  (msgspec builds its decoder from this union)
     ProcessEnded,
     StopConditionChanged,
     ArrivalsPlanned,
+    CapacitySought,
+    ProbeStarted,
+    ProbeEnded,
     Note,
     WindowAccepted,
     WindowReady,

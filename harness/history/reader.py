@@ -55,15 +55,15 @@ class History:
     damage: tuple[Damage, ...] = field(default=())
 
 
-def read_history(folder: Path) -> History:
-    """Read every events and samples file in `folder` (a run's `history/`)."""
+def read_history(folder: Path, writer: str = "*") -> History:
+    """Read every events and samples file in `folder` (a run's `history/`), or one writer's."""
     damage: list[Damage] = []
-    event_files = sorted(folder.glob("*.events.jsonl"))
+    event_files = sorted(folder.glob(f"{writer}.events.jsonl"))
     if not event_files:
         raise RecordUnusable(f"{folder} holds no history (no *.events.jsonl); is it the folder of a run?")
     events = [record for file in event_files for record in _events(file, damage)]
     events.sort(key=lambda record: (record.event.at_ns, record.writer, record.seq))
-    samples = {kind.name: _samples(folder, kind, damage) for kind in KINDS.values()}
+    samples = {kind.name: _samples(folder, writer, kind, damage) for kind in KINDS.values()}
     return History(tuple(events), samples, tuple(damage))
 
 
@@ -101,10 +101,10 @@ def _refuse_newer(file: Path, line: bytes) -> None:
         )
 
 
-def _samples(folder: Path, kind: SampleKind, damage: list[Damage]) -> Samples:
+def _samples(folder: Path, writer: str, kind: SampleKind, damage: list[Damage]) -> Samples:
     parts: list[Rows] = []
     numbers: dict[str, int] = {}
-    for file in sorted(folder.glob(f"*.{kind.name}.samples")):
+    for file in sorted(folder.glob(f"{writer}.{kind.name}.samples")):
         rows, texts = _blocks(file, kind, damage)
         if not len(rows):
             continue

@@ -16,6 +16,8 @@ from harness.history.run import GatePlan
 from harness.judge.faults import recoveries, windows_of
 from harness.judge.findings import (
     AdmissionFinding,
+    CapacityFinding,
+    CapacitySearch,
     FaultFinding,
     Gap,
     GateFinding,
@@ -30,12 +32,14 @@ from harness.judge.steps import ints
 from harness.judge.validity import breaches
 from harness.judge.world import World
 from harness.measures.catalogue import BY_NAME, LEFTOVER_WATCH, OURS, UNKNOWN
-from harness.measures.gate import OPS, gate_status
+from harness.measures.gate import OPS, bounds_status, gate_status
 from harness.measures.measure import Measure, Measured, measure
 from harness.measures.portion import Portion, Recovered
 
 FAULT = "fault:"
 GAPS_TOLD = LEAKS_TOLD = 5
+CAPACITY = "capacity"
+SOUGHT_UNITS = {"windows": "windows", "creates": "creates", "rate": "windows/s"}
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,7 @@ class Concluded:
     recoveries: tuple[RecoveryFinding, ...] = ()
     reclaim: ReclaimFinding | None = None
     streams: StreamsFinding | None = None
+    capacity: CapacityFinding | None = None
 
 
 COMPLETENESS = GatePlan(name="the record is complete", measure="record_holes", op="==", limit=0)
@@ -83,7 +88,44 @@ def judge_gates(
     own = [replace_in(bench.judge(OWN_FRAMES, built_in=True), during=())] if record.of(WindowClosed) else []
     if valid.status is not Status.PASSED:
         planned = [_of_an_invalid_run(gate) for gate in planned]
-    return (*planned, *_of_leaks(record, bench), *own, valid, complete)
+    found = _of_capacity(record, concluded.capacity)
+    return (*planned, *found, *_of_leaks(record, bench), *own, valid, complete)
+
+
+def _of_capacity(record: RunRecord, found: CapacityFinding | None) -> list[GateFinding]:
+    """Return a gate for each search that nothing is required of: that its edge was found. Not found is not failed."""
+    required = {gate.of for gate in record.run.gates if gate.measure == CAPACITY}
+    searches = found.searches if found is not None else ()
+    return [
+        GateFinding(
+            name=f"the capacity of {one.sought} is found",
+            measure=CAPACITY,
+            of=one.sought,
+            during=(),
+            op=">=",
+            limit=one.value,
+            min_samples=1,
+            status=Status.PASSED if one.converged else Status.UNJUDGED,
+            value=one.value,
+            samples=sum(level.probes for level in one.levels),
+            unit=SOUGHT_UNITS[one.sought],
+            reason=capacity_in_words(one),
+            built_in=True,
+        )
+        for one in searches
+        if one.sought not in required
+    ]
+
+
+def capacity_in_words(found: CapacitySearch) -> str:
+    """Return what a search found, as a sentence without its end."""
+    held = f"{found.value:g} {found.unit} were held" if found.value else "no level was shown to be held"
+    if found.above is None:
+        beyond = "no more was allowed" if found.converged else "nothing above was shown"
+    else:
+        beyond = f"{found.above:g} were not"
+    edge = "" if found.converged else ", and the edge between was not found in the time there was"
+    return f"{held}, {beyond}{edge}"
 
 
 def _of_an_invalid_run(gate: GateFinding) -> GateFinding:
@@ -145,6 +187,10 @@ class _Bench:
             if not why:
                 measured = measure(definition, [self._portion(spans)], gate.of)
         status = gate_status(measured, gate.op, gate.limit, gate.min_samples)
+        search = self._search(gate)
+        if search is not None:
+            status = bounds_status(search.value, search.top, gate.op, gate.limit)
+            why = why or capacity_in_words(search)
         return GateFinding(
             name=gate.name,
             measure=gate.measure,
@@ -156,10 +202,15 @@ class _Bench:
             status=status,
             value=measured.value,
             samples=measured.samples,
-            unit=definition.unit if definition else "",
+            unit=SOUGHT_UNITS[search.sought] if search else definition.unit if definition else "",
             reason=why or _reason(gate, measured, status, self._holes if gate is COMPLETENESS else ()),
             built_in=built_in,
         )
+
+    def _search(self, gate: GatePlan) -> CapacitySearch | None:
+        found = self._concluded.capacity
+        searches = found.searches if found is not None and gate.measure == CAPACITY else ()
+        return next((one for one in searches if one.sought == gate.of and one.levels), None)
 
     def _spans(self, gate: GatePlan, definition: Measure[Any]) -> tuple[Spans, str]:
         """Return the stretches a gate looks at, or why there are none to look at."""
@@ -198,7 +249,7 @@ class _Bench:
                 violations=_violations(self._concluded.admission),
                 breaches=sum(1 for _ in breaches(self._concluded.validity)),
                 recovered=tuple(_recovered(one, self._faults) for one in self._concluded.recoveries),
-                figures=_figures(self._concluded.reclaim, self._concluded.streams),
+                figures=_figures(self._concluded.reclaim, self._concluded.streams, self._concluded.capacity),
                 holes=self._holes,
             )
         return self._portions[spans]
@@ -220,10 +271,14 @@ def _recovered(one: RecoveryFinding, faults: tuple[FaultFinding, ...]) -> Recove
 
 
 def _figures(
-    reclaimed: ReclaimFinding | None, streams: StreamsFinding | None
+    reclaimed: ReclaimFinding | None, streams: StreamsFinding | None, found: CapacityFinding | None
 ) -> dict[str, tuple[float, int]]:
-    """Return what was concluded of the whole run, as measures: value, and from how many windows or frames."""
-    told: dict[str, tuple[float | None, int]] = {}
+    """Return what was concluded of the whole run, as measures: value, and from how many windows, frames or probes."""
+    told: dict[str, tuple[float | None, int]] = {
+        f"{CAPACITY} of {one.sought}": (one.value, sum(level.probes for level in one.levels))
+        for one in (found.searches if found is not None else ())
+        if one.levels
+    }
     if reclaimed is not None:
         told |= {
             "reclaim_p50": (reclaimed.reclaim_p50_s, reclaimed.windows),

@@ -25,6 +25,7 @@ from harness.judge.admission import Refusals, Spans, admission
 from harness.judge.arrivals import arrivals
 from harness.judge.blame import UNEXPLAINED, VERSION, Blames, blame
 from harness.judge.blame.groups import by_cause, cited, groups_of
+from harness.judge.capacity import capacity
 from harness.judge.completeness import deaths, gaps, holes
 from harness.judge.counts import disagreements
 from harness.judge.faults import fault_findings, windows_of
@@ -73,7 +74,10 @@ def judge(run: RunInfo, history: History) -> Findings:
     reclaimed = reclaim(record, world)
     came, streamed = arrivals(record), streams(record)
     valid = validity(record, world, faults, blind_spots, record.spans_of(COUNTED), came, streamed)
-    concluded = Concluded(lambda spans: by_cause(blames, spans), admitted, valid, back, reclaimed, streamed)
+    sustained = capacity(record)
+    concluded = Concluded(
+        lambda spans: by_cause(blames, spans), admitted, valid, back, reclaimed, streamed, sustained
+    )
     gates = judge_gates(record, world, faults, missing, blind_spots, concluded)
     left = _leftovers(record)
     stops = stop_findings(record)
@@ -102,6 +106,7 @@ def judge(run: RunInfo, history: History) -> Findings:
         faults=faults,
         recoveries=back,
         reclaim=reclaimed,
+        capacity=sustained,
         experiments=_experiments(record, faults),
         failures=failures,
         cited=cited(record.records, (one for group in failures for one in group.evidence)),

@@ -1,5 +1,6 @@
 """What came over the streams: gaps between frames against their pace, stalls, rows that were skipped. Called by judge."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,6 +70,16 @@ def streams(record: RunRecord) -> StreamsFinding | None:
         personas=tuple(one for one in told if one.streams),
         worst=_worst(rows, gaps, accepted),
     )
+
+
+def stalled_windows(rows: Rows, accepted: Iterable[WindowAccepted], until_ns: int) -> frozenset[int]:
+    """Return the windows of which a stream stalled before `until_ns`; a pause that is not over yet is none."""
+    rows = rows[rows["at_ns"] <= until_ns]
+    if not len(rows):
+        return frozenset()
+    rows = rows[np.lexsort((rows["at_ns"], rows["stream"], rows["window"]))]
+    gaps = _gaps(rows, {one.window: one for one in accepted})
+    return frozenset(gaps.frames["window"][gaps.stall].tolist())
 
 
 def _gaps(rows: Rows, accepted: dict[int, WindowAccepted]) -> _Gaps:

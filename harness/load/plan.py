@@ -29,6 +29,9 @@ PERSONAS = (
 """Kinds of users; `harness.load.users` plays them."""
 
 
+ROUNDING = 1 + 1e-9
+
+
 class Step(msgspec.Struct, frozen=True):
     """From `at_s` seconds after the clock's start on, `open_windows` windows are wanted open."""
 
@@ -49,6 +52,11 @@ class LoadPlan(msgspec.Struct, frozen=True, kw_only=True):
     """Empty: Locust's own user count decides."""
     arrivals: Arrivals | None = None
     """Windows that are asked for at planned instants, whatever became of those before; beside the users of `stages`."""
+    arrivals_gate: str = ""
+    """A file that will hold the second of the run from which on the arrivals' instants count; empty: they count from 0.
+
+    `<file>.ready` is made when nothing but this file is waited for.
+    """
     end_s: float | None = None
     """When the load ends by itself, in seconds of the run; None: when it is told to."""
     creates_in_flight: int = 5
@@ -97,8 +105,8 @@ class LoadPlan(msgspec.Struct, frozen=True, kw_only=True):
                 "a stage wants a negative number of windows",
             ),
             (
-                self.arrivals is not None and self.arrivals.peak > self.budget.max_rate_per_s,
-                f"arrivals come at up to {self.arrivals.peak if self.arrivals else 0:g}/s, the budget's max_rate_per_s is {self.budget.max_rate_per_s:g}",
+                self.arrivals is not None and self.arrivals.busiest > self.budget.max_rate_per_s * ROUNDING,
+                f"arrivals come at up to {self.arrivals.busiest if self.arrivals else 0:g}/s, the budget's max_rate_per_s is {self.budget.max_rate_per_s:g}",
             ),
             (not 0 <= self.reference_share <= 1, f"reference_share {self.reference_share} is no share"),
             (self.creates_in_flight < 1, f"creates_in_flight {self.creates_in_flight} is below 1"),

@@ -17,6 +17,7 @@ from gevent.lock import BoundedSemaphore
 from harness.clock import SystemClock, nanoseconds, seconds
 from harness.errors import Exit, HarnessError, gravest
 from harness.focus.answers import Span
+from harness.focus.arrivals import Arrivals
 from harness.focus.seam import (
     PLAIN,
     Answered,
@@ -40,6 +41,7 @@ from harness.load.plan import LoadPlan
 from harness.load.refusals import REFUSALS, Refusals
 
 DRAIN_S = 7.0
+GATE_S = 0.02
 ROWS_AT_ONCE = 1000
 """Locust's pages show no more arrivals than that of those which a plan still had when it ended."""
 SUCCESSES = (Outcome.STREAMING, Outcome.COMPLETE, Outcome.ABANDONED)
@@ -126,7 +128,17 @@ class Session:
         """Have the plan's arrivals played, and wait until none is left; nothing without any, and nothing the second time."""
         if self.plan.arrivals is not None and not self._arrived:
             self._arrived = True
-            self.link.arrive(self.plan.arrivals, self.plan.hold_s)
+            self.link.arrive(self._opened(self.plan.arrivals), self.plan.hold_s)
+
+    def _opened(self, arrivals: Arrivals) -> Arrivals:
+        """Wait for the plan's gate, if it has one, and return the arrivals from then on."""
+        if not self.plan.arrivals_gate:
+            return arrivals
+        gate = Path(self.plan.arrivals_gate)
+        gate.with_name(f"{gate.name}.ready").touch()
+        while not gate.exists():
+            gevent.sleep(GATE_S)
+        return arrivals.after(float(gate.read_text(encoding="ascii")))
 
     def recordings(self) -> list[tuple[int, int]]:
         """Return what was recorded and is finished, as whole seconds; asked once, and again while there is nothing."""

@@ -182,6 +182,10 @@ def _dirty(portion: Portion, of: str) -> Pair:
     return (sum(one.dirty for one in chosen), sum(one.errors for one in chosen))
 
 
+def _capacity(portion: Portion, of: str) -> Peak:
+    return portion.figures.get(f"capacity of {of}", (None, 0))
+
+
 def _figure(name: str) -> Callable[[Portion, str], Peak]:
     def value(portion: Portion, _of: str) -> Peak:
         found = portion.figures.get(name)
@@ -462,6 +466,13 @@ MEASURES: tuple[Measure[Any], ...] = (
         whole_run=True,
     ),
     Largest("rows_lost", "rows", "Rows of streams that were skipped.", _figure("rows_lost"), whole_run=True),
+    Largest(
+        "capacity",
+        "windows",
+        "What the target was found to sustain; of: what is sought.",
+        _capacity,
+        whole_run=True,
+    ),
     Total(
         "leftovers",
         "objects",

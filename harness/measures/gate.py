@@ -40,3 +40,19 @@ def gate_status(measured: Measured, op: str, limit: float, min_samples: int) -> 
     if measured.samples < max(1, min_samples):
         return Status.UNJUDGED
     return Status.PASSED if compare(measured.value, limit) else Status.FAILED
+
+
+def bounds_status(low: float, top: float, op: str, limit: float) -> Status:
+    """Return how `value op limit` ends where the value is only known to lie between `low` and `top`, both included."""
+    compare = OPS.get(op)
+    if compare is None:
+        return Status.UNJUDGED
+    if op in {"==", "!="}:
+        ruled_out = limit < low or limit > top
+        if not ruled_out and low != top:
+            return Status.UNJUDGED
+        return Status.PASSED if (op == "!=") == ruled_out else Status.FAILED
+    ends = {compare(low, limit), compare(top, limit)}
+    if len(ends) > 1:
+        return Status.UNJUDGED
+    return Status.PASSED if ends.pop() else Status.FAILED

@@ -40,10 +40,11 @@ OF: dict[str, str] = {
     "leftovers": "a kind of object, or its owner",
     "leaks": "a kind of thing",
     "watcher_blind": "a watcher",
+    "capacity": "what is sought",
 }
 """What `of` may name, by measure; every other measure takes none."""
 
-NEEDS_OF = frozenset({"cause_ratio"})
+NEEDS_OF = frozenset({"cause_ratio", "capacity"})
 """Measures that mean nothing without `of`."""
 
 UNDIVIDED = frozenset(
@@ -61,6 +62,7 @@ UNDIVIDED = frozenset(
         "stream_gap_p99",
         "stream_stalls",
         "rows_lost",
+        "capacity",
     }
 )
 """Measures that are concluded for the whole run; they take no `during`."""

@@ -23,6 +23,7 @@ from harness.report import sentences, words
 from harness.report.admission import bars
 from harness.report.admission import shown as proof_records
 from harness.report.bins import Bin, bin_size_s, bins_of
+from harness.report.capacity import HEADINGS, WORDS, plot
 from harness.report.recovery import held, marks, when
 from harness.report.sentences import Occurrence
 from harness.report.strips import strips_of
@@ -154,6 +155,10 @@ def render_page(findings: Findings, run: RunInfo, folder: str) -> str:
             recovery_marks=marks,
             recovery_held=held,
             when=when,
+            capacity_plot=plot,
+            capacity_headings=HEADINGS,
+            capacity_words=WORDS,
+            capacity_sentence=sentences.capacity,
         )
     )
 

@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from harness.history.run import RunInfo
-from harness.judge.findings import FaultFinding, Findings, Status
+from harness.judge.findings import CapacitySearch, FaultFinding, Findings, Status
 from harness.report import words
 
 VERDICT_WORDS = {Status.PASSED: "Passed", Status.FAILED: "Failed", Status.UNJUDGED: "Not judged"}
@@ -84,6 +84,7 @@ WHYS = {"ended": "the load had ended", "in_flight": "too many creates were unans
 def lead(findings: Findings) -> tuple[str, ...]:
     """Return the run in three or four sentences."""
     sentences = [
+        _capacity(findings),
         _creates(findings),
         _arrivals(findings),
         _windows(findings),
@@ -91,6 +92,37 @@ def lead(findings: Findings) -> tuple[str, ...]:
         _sight(findings),
     ]
     return tuple(sentence for sentence in sentences if sentence)
+
+
+def _capacity(findings: Findings) -> str:
+    searches = findings.capacity.searches if findings.capacity is not None else ()
+    if not searches:
+        return ""
+    return f"The target sustains {words.listed(_sustained(one) for one in searches)}."
+
+
+def _sustained(found: CapacitySearch) -> str:
+    if not found.value:
+        return f"no number of {found.unit} that could be shown"
+    least = "" if found.above is not None and found.converged else "at least "
+    beyond = f" (not {words.level(found.above)})" if found.above is not None else ""
+    return f"{least}{words.level(found.value)} {found.unit}{beyond}"
+
+
+def capacity(found: CapacitySearch) -> str:
+    """Return what a search found, and what is not known."""
+    if not found.levels:
+        return "No level was tried; there was no time left."
+    if found.above is None:
+        why = (
+            "no more may be tried"
+            if found.value >= found.most
+            else "nothing above was decided in the time there was"
+        )
+        return f"The lowest level that is not held was not found: {why}."
+    if found.converged:
+        return f"{words.level(found.above)} was not held."
+    return f"{words.level(found.above)} was not held; the edge between was not found in the time there was."
 
 
 def _arrivals(findings: Findings) -> str:

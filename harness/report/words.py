@@ -186,6 +186,11 @@ def percent(share: float | None) -> str:
     return f"{value:.1f} %" if edge else f"{value:.0f} %"
 
 
+def level(value: float) -> str:
+    """Return a level of a search: whole, or to three digits."""
+    return number(value) if value == int(value) else f"{value:.3g}"
+
+
 def megabytes(size: int) -> str:
     """Return bytes as MB or GB (powers of ten)."""
     if size >= 1_000_000_000:

@@ -264,6 +264,32 @@ def test_a_plan_plays_arrivals_beside_users_and_what_is_left_at_its_end_is_not_o
     assert len(set(attempts["window"])) == len(attempts), "no window of one is one of the other"
 
 
+def test_arrivals_behind_a_gate_begin_when_it_says_so(fake: Any, tmp_path: Path) -> None:
+    """However long a load takes to start: its arrivals come at their distances from the second that is written into the gate."""
+    server = fake()
+    gate, began_ns = tmp_path / "gate", time.monotonic_ns()
+    file = plan_file(
+        tmp_path,
+        server.url,
+        stages=(),
+        arrivals=Arrivals(process="constant", stretches=(Stretch(0, 1, 5, 5),)),
+        arrivals_gate=str(gate),
+        clock_start_ns=began_ns,
+        hold_s=(0.3, 0.3),
+    )
+    with child([sys.executable, "-m", "harness.load", "--plan", str(file)]) as load:
+        _eventually((tmp_path / "gate.ready").exists)
+        time.sleep(0.5)
+        begin_s = (time.monotonic_ns() - began_ns) / 1e9 + 0.3
+        gate.write_text(repr(begin_s))
+        _eventually(lambda: _says(tmp_path / "history", '"outcome":"streaming"', 5))
+        load.send_signal(signal.SIGTERM)
+        out, _ = load.communicate(timeout=20)
+        assert load.returncode == 0, out
+    rows = read_history(tmp_path / "history").samples["arrivals"].rows
+    assert (rows["intended_ns"] / 1e9 - begin_s).tolist() == pytest.approx([0.1, 0.3, 0.5, 0.7, 0.9])
+
+
 NAMES = "from harness.load.users import PERSONAS; print(*PERSONAS)"
 
 

@@ -44,7 +44,7 @@ def play(run: Run, folder: Path) -> str:
     (folder / "run.json").write_text(json.dumps({"run": dataclasses.asdict(run), "options": options}))
     (folder / "campaign.yaml").write_text(yaml.safe_dump(campaign(run)))
     try:
-        with _sandbox(
+        with sandbox(
             f"score-{os.getpid()}-{zlib.crc32(run.name.encode()):08x}", options, folder
         ) as environment:
             return _campaign(run, folder, environment)
@@ -99,7 +99,7 @@ def _steps(window: Window) -> list[dict[str, Any]]:
 
 
 @contextmanager
-def _sandbox(name: str, options: dict[str, str], folder: Path) -> Iterator[dict[str, str]]:
+def sandbox(name: str, options: dict[str, str], folder: Path) -> Iterator[dict[str, str]]:
     kept = {key: value for key, value in os.environ.items() if not key.startswith("HARNESS_")}
     environment = kept | {
         "XDG_STATE_HOME": str(folder / "state"),

@@ -14,6 +14,9 @@ from harness.judge.findings.admission import SweepLevel as SweepLevel
 from harness.judge.findings.arrivals import ArrivalsFinding as ArrivalsFinding
 from harness.judge.findings.blame import BlameGroup as BlameGroup
 from harness.judge.findings.blame import Citation as Citation
+from harness.judge.findings.capacity import CapacityFinding as CapacityFinding
+from harness.judge.findings.capacity import CapacityLevel as CapacityLevel
+from harness.judge.findings.capacity import CapacitySearch as CapacitySearch
 from harness.judge.findings.finding import Finding as Finding
 from harness.judge.findings.finding import Interval as Interval
 from harness.judge.findings.finding import Limit as Limit
@@ -372,6 +375,7 @@ class Findings(Finding, frozen=True, kw_only=True):
     recoveries: tuple[RecoveryFinding, ...] = ()
     """By the instant the fault was injected."""
     reclaim: ReclaimFinding | None = None
+    capacity: CapacityFinding | None = None
     experiments: tuple[ExperimentFinding, ...]
     failures: tuple[BlameGroup, ...]
     """Every failed create and every accepted window that was not served to its end is in exactly one group; most numerous first."""
