@@ -7,6 +7,7 @@ all the same, and stops when one level is shown to be held and the next is shown
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Annotated, Literal, get_args
 
 from pydantic import Field
@@ -49,13 +50,23 @@ class Known:
     """Where it was not held: how much there was all the same."""
 
 
+class Effort(IntEnum):
+    """How long a level of a rate is tried; a trial of a whole number is always whole."""
+
+    CLIMB = 25
+    """On the way up: so many flawless windows show that it is not far too much."""
+    NARROW = 80
+    """On the way to the edge: so many show three times in four that it is not 2 % too much."""
+    DECIDE = 0
+    """Until it is decided."""
+
+
 @dataclass(frozen=True, slots=True)
 class Next:
     """A level to try."""
 
     level: float
-    briefly: bool
-    """On the way up: only as long as it takes to see that it is far too much."""
+    effort: Effort
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +87,10 @@ class Search:
         if high is None:
             return self._climb(low, known)
         if not self._adjacent(low, high):
-            level = self._between(low, high, known[high].achieved)
-            return Next(level, briefly=False)
+            return Next(self._between(low, high, known[high].achieved), Effort.NARROW)
         for level in (high, low):
             if level and known[level].sustained is None:
-                return None if known[level].spent else Next(level, briefly=False)
+                return None if known[level].spent else Next(level, Effort.DECIDE)
         return None
 
     def found(self, known: Mapping[float, Known]) -> tuple[float, float | None, bool]:
@@ -99,9 +109,8 @@ class Search:
     def _climb(self, low: float, known: Mapping[float, Known]) -> Next | None:
         if low >= self.most:
             seen = known[low]
-            return None if seen.sustained or seen.spent else Next(low, briefly=False)
-        level = min(self.most, self.start if not low else low * 2)
-        return Next(level, briefly=bool(self.precision))
+            return None if seen.sustained or seen.spent else Next(low, Effort.DECIDE)
+        return Next(min(self.most, self.start if not low else low * 2), Effort.CLIMB)
 
     def _between(self, low: float, high: float, achieved: float | None) -> float:
         """Return a level within, led by what was achieved: first just below that, then just above."""

@@ -29,10 +29,10 @@ FILL_PER_S = 5.0
 """Windows that are to be open at once are opened one after the other at this rate: creates in flight are another search."""
 BURST_S = 0.001
 """Creates that are to be in flight at once are sent within this time."""
-BRIEF = 25
-"""So many flawless windows are enough to go on climbing towards a rate."""
 SPARE = 2
 """A probe of a rate is that much longer than flawless windows need, for one that is not."""
+LOOKS_BAD = 1.0
+"""A level whose likelihoods stand at e to 1 is left on the way to the edge; it is decided when it turns out to be the edge."""
 LOOK_S = 0.5
 LOAD_STARTS_S = 60.0
 GATE_LEAD_S = 0.3
@@ -213,7 +213,7 @@ class CapacityStage(Stage):
         level, counts_after_s = following.level, 0.0
         if sought == "rate":
             rate, counts_after_s = level, self._fill_s
-            windows = BRIEF if following.briefly else needed(sought, self._order.objectives)
+            windows = following.effort or needed(sought, self._order.objectives)
             length_s = max(1, round(counts_after_s * level + SPARE * windows)) / level
         else:
             rate = min(FILL_PER_S, self._most["rate"]) if sought == "windows" else level / BURST_S
@@ -283,7 +283,9 @@ class CapacityStage(Stage):
             return seen.span_s >= self._fill_s
         if found.decision is Decision.SUSTAINED or found.spent:
             return True
-        if following.briefly and found.leaning and seen.windows >= BRIEF:
+        if following.effort and found.leaning and seen.windows >= following.effort:
+            return True
+        if following.effort and found.ratio > LOOKS_BAD and seen.span_s >= self._fill_s:
             return True
         return all_sent and seen.windows == seen.sent
 

@@ -161,9 +161,15 @@ class Assessment:
     """The decision on a level, and which way it leans."""
 
     decision: Decision
-    leaning: bool
+    ratio: float
+    """Of the likelihoods of not held to held, as its logarithm: the more above 0, the worse it looks."""
     spent: bool
     held: int
+
+    @property
+    def leaning(self) -> bool:
+        """Whether it rather looks held."""
+        return self.ratio < 0
 
 
 def assess(sought: str, level: float, probes: Sequence[Tally], objectives: Objectives) -> Assessment:
@@ -176,7 +182,7 @@ def assess(sought: str, level: float, probes: Sequence[Tally], objectives: Objec
     decision = test.decide(failed, len(trials))
     return Assessment(
         decision,
-        leaning=test.ratio(failed, len(trials)) < 0,
+        test.ratio(failed, len(trials)),
         spent=decision is Decision.OPEN and len(trials) >= WORTH * test.needed,
         held=len(trials) - failed,
     )
@@ -209,7 +215,7 @@ def _assess_rate(seen: Tally, objectives: Objectives) -> Assessment:
     needed = max(test.needed for test in tests)
     return Assessment(
         decision,
-        leaning=max(ratios) < 0,
+        max(ratios),
         spent=decision is Decision.OPEN and seen.windows >= WORTH * needed,
         held=0,
     )

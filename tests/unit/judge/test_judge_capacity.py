@@ -72,7 +72,7 @@ def searched(
         tries[level] = tries.get(level, 0) + 1
         good = held(level)
         if search.precision:  # a whole probe decides, a brief one only leans unless it fails
-            sustained = None if following.briefly and good else good
+            sustained = None if following.effort and good else good
         else:
             sustained = (
                 True if good and tries[level] >= trials else False if not good and tries[level] >= 2 else None
