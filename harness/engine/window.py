@@ -17,7 +17,7 @@ from harness.engine.record import Recorder
 from harness.engine.watermark import Range, Watermarks
 from harness.focus.answers import ConfigureResponse
 from harness.focus.api import AsyncFocusServerAPI
-from harness.focus.endpoint import Timeouts
+from harness.focus.endpoint import Endpoint, Timeouts
 from harness.focus.lean import LeanChannel
 from harness.focus.outcomes import POSSIBLY_OPEN, CallFailed
 from harness.focus.request import ConfigureRequest
@@ -62,7 +62,7 @@ class Stage:
 
 GOLDEN = (5**0.5 - 1) / 2
 """Its multiples, taken modulo 1, lie as evenly as numbers can."""
-TRANSPORTS: dict[Transport, Callable[[str], StreamTransport]] = {
+TRANSPORTS: dict[Transport, Callable[[str, Endpoint | None], StreamTransport]] = {
     "reference": StreamChannel,
     "lean": LeanChannel,
 }
@@ -259,7 +259,7 @@ class Window:
         if self._ask.style.reading == "never":
             return await self._abandoned()
         self._count(counted := "opening", 1)
-        channel = TRANSPORTS[self._transport](response.address)
+        channel = self._dialled(response)
         try:
             try:
                 async with asyncio.timeout(self._timeouts.ready_s):
@@ -292,6 +292,16 @@ class Window:
         finally:
             self._count(counted, -1)
             await channel.close()
+
+    def _dialled(self, response: ConfigureResponse) -> StreamTransport:
+        """Return the window's connection, TLS where its address says `https`; what cannot go unverified goes over the lean transport."""
+        tls = self._stage.api.endpoint if response.secure else None
+        if tls is not None and tls.insecure:
+            self._stage.record.note_once(
+                "warning", "the streams' certificates are not verified; the lean transport carries them all"
+            )
+            self._transport = "lean"
+        return TRANSPORTS[self._transport](response.address, tls)
 
     async def _abandoned(self) -> Verdict:
         """Keep away from an accepted window for as long as it would have been watched; what becomes of it is the server's affair."""

@@ -32,6 +32,8 @@ class ConfigureResponse(msgspec.Struct, frozen=True, kw_only=True):
     channel_amount: int = 0
     view_type: str = ""
     status: str = ""
+    secure: bool = False
+    """Whether the stream is served over TLS: its address said `https://`."""
     drift: tuple[str, ...] = ()
 
     @property
@@ -121,6 +123,7 @@ def parse_configure(body: bytes) -> ConfigureResponse:
         channel_amount=_integer(raw, "channel_amount", odd, default=0),
         view_type="" if view is None else str(view),
         status=status if isinstance(status, str) else "",
+        secure=str(raw["stream_url"]).lower().startswith("https://"),
         drift=tuple(odd),
     )
 

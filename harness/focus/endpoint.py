@@ -48,6 +48,9 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
         """Return the URL of `path` (which starts with a slash)."""
         return self.url.rstrip("/") + path
 
+    def __hash__(self) -> int:
+        return hash((self.url, self.ca_file, self.insecure))
+
     @property
     def unverified(self) -> bool:
         """Whether TLS is spoken without knowing to whom."""

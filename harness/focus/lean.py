@@ -2,17 +2,20 @@
 
 The same face as `StreamChannel`, which is the reference: dial until the server speaks, read streams as raw messages, end as gRPC ends
 (RFC 9113, gRPC over HTTP/2). It decodes headers with hpack and nothing else of what is not its own; a stream that nobody reads is held up by
-flow control, as the reference holds it up. Plaintext, one connection per window, no compression, no retries.
+flow control, as the reference holds it up. Plaintext or TLS, one connection per window, no compression, no retries.
 """
 
 import asyncio
+import ssl
 import urllib.parse
 from collections import deque
+from functools import lru_cache
 from struct import Struct
 from typing import cast
 
 import hpack
 
+from harness.focus.endpoint import Endpoint, tls_context
 from harness.focus.stream import MESSAGE_LIMIT, METHOD, StreamEnd, request_of
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -192,7 +195,8 @@ class LeanCall:
 class _Connection(asyncio.Protocol):
     """One HTTP/2 connection; what it cannot understand ends it, and every stream on it."""
 
-    def __init__(self, authority: str) -> None:
+    def __init__(self, authority: str, scheme: str = "http") -> None:
+        self._scheme = scheme
         self._loop = asyncio.get_running_loop()
         self._authority = authority
         self._transport: asyncio.Transport | None = None
@@ -231,7 +235,7 @@ class _Connection(asyncio.Protocol):
         head = self._encoder.encode(
             (
                 (":method", "POST"),
-                (":scheme", "http"),
+                (":scheme", self._scheme),
                 (":path", METHOD),
                 (":authority", self._authority),
                 ("te", "trailers"),
@@ -449,19 +453,21 @@ class _Connection(asyncio.Protocol):
 class LeanChannel:
     """The connection to one window's stream server."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, tls: Endpoint | None = None) -> None:
+        """Dial `address`; with `tls`, over TLS that is verified as that endpoint's, or not at all where it says so."""
         self._address = address
         host, _, port = address.rpartition(":")
         self._host, self._port = host.strip("[]"), int(port)
+        self._tls = None if tls is None else _context(tls)
         self._connection: _Connection | None = None
 
     async def ready(self) -> None:
         """Return when the server speaks HTTP/2; the caller bounds the wait. Dials again while it is refused."""
         loop, tries = asyncio.get_running_loop(), 0
         while True:
-            connection = _Connection(self._address)
+            connection = _Connection(self._address, "https" if self._tls else "http")
             try:
-                await loop.create_connection(lambda: connection, self._host, self._port)  # noqa: B023
+                await loop.create_connection(lambda: connection, self._host, self._port, ssl=self._tls)  # noqa: B023
                 await connection.ready
             except OSError:
                 connection.close()
@@ -485,6 +491,13 @@ class LeanChannel:
         if self._connection is not None:
             self._connection.close()
             await asyncio.sleep(0)
+
+
+@lru_cache(maxsize=8)
+def _context(tls: Endpoint) -> ssl.SSLContext:
+    context = tls_context(tls)
+    context.set_alpn_protocols(["h2"])
+    return context
 
 
 def _frame(kind: int, flags: int, number: int, body: bytes) -> bytes:

@@ -5,10 +5,15 @@ port would then be answered by the job that had it before. Connecting is repeate
 after a 200 is normal); a call is never repeated.
 """
 
+from functools import lru_cache
+from pathlib import Path
 from typing import Any, Protocol
 
 import grpc
 import grpc.aio
+
+from harness.errors import InputError
+from harness.focus.endpoint import Endpoint
 
 METHOD = "/pandadatastream.DataStreamService/StreamData"
 MESSAGE_LIMIT = 50 << 20
@@ -86,8 +91,12 @@ class _Call:
 class StreamChannel:
     """The reference transport: grpcio's asyncio client."""
 
-    def __init__(self, address: str) -> None:
-        self._channel = grpc.aio.insecure_channel(address, options=OPTIONS)
+    def __init__(self, address: str, tls: Endpoint | None = None) -> None:
+        """Dial `address`; with `tls`, over TLS that is verified as that endpoint's (grpcio can only verify: `insecure` is refused)."""
+        if tls is None:
+            self._channel = grpc.aio.insecure_channel(address, options=OPTIONS)
+        else:
+            self._channel = grpc.aio.secure_channel(address, _credentials(tls), options=OPTIONS)
         self._method = self._channel.unary_stream(METHOD, request_serializer=None, response_deserializer=None)
 
     async def ready(self) -> None:
@@ -101,6 +110,19 @@ class StreamChannel:
     async def close(self) -> None:
         """End every call and the connection."""
         await self._channel.close(None)
+
+
+@lru_cache(maxsize=8)
+def _credentials(tls: Endpoint) -> grpc.ChannelCredentials:
+    if tls.insecure:
+        raise InputError(
+            "the reference transport verifies certificates: name the CA, or use the lean transport"
+        )
+    try:
+        roots = Path(tls.ca_file).read_bytes() if tls.ca_file else None
+    except OSError as error:
+        raise InputError(f"ca_file {tls.ca_file!r} cannot be used: {error}") from error
+    return grpc.ssl_channel_credentials(root_certificates=roots)
 
 
 def request_of(stream: int) -> bytes:

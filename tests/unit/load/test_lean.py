@@ -1,19 +1,28 @@
 """The lean transport beside the reference: the same frames, the same endings; and by itself against bytes that are cut, wrong, or noise."""
 
 import asyncio
+import atexit
 import itertools
+import shutil
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import grpc
 import grpc.aio
 import hpack
 import pytest
+import trustme
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.errors import InputError
 from harness.focus import lean
+from harness.focus.endpoint import Endpoint
 from harness.focus.lean import (
     ACK,
     CONTINUATION,
@@ -33,8 +42,57 @@ from harness.focus.lean import (
 )
 from harness.focus.stream import StreamChannel, StreamEnd, StreamTransport
 
-BOTH = pytest.mark.parametrize("transport", [StreamChannel, LeanChannel], ids=["reference", "lean"])
-Make = Callable[[str], StreamTransport]
+
+@dataclass(frozen=True)
+class Certificates:
+    """A server's certificate, and how a client knows it."""
+
+    server: grpc.ServerCredentials
+    known: Endpoint
+    unknown: Endpoint
+    unverified: Endpoint
+
+
+@lru_cache(maxsize=1)
+def certificates() -> Certificates:
+    folder, ours, another = Path(tempfile.mkdtemp(prefix="tls-")), trustme.CA(), trustme.CA()
+    atexit.register(shutil.rmtree, folder)
+    ours.cert_pem.write_to_path(folder / "ca.pem")
+    another.cert_pem.write_to_path(folder / "another.pem")
+    issued = ours.issue_cert("127.0.0.1")
+    pair = issued.private_key_pem.bytes(), b"".join(part.bytes() for part in issued.cert_chain_pems)
+    return Certificates(
+        grpc.ssl_server_credentials([pair]),
+        Endpoint(url="https://127.0.0.1", ca_file=str(folder / "ca.pem")),
+        Endpoint(url="https://127.0.0.1", ca_file=str(folder / "another.pem")),
+        Endpoint(url="https://127.0.0.1", insecure=True),
+    )
+
+
+@dataclass(frozen=True)
+class Way:
+    """A transport, over plaintext or TLS."""
+
+    make: Callable[[str, Endpoint | None], StreamTransport]
+    secure: bool = False
+
+    def __call__(self, address: str) -> StreamTransport:
+        return self.make(address, certificates().known if self.secure else None)
+
+    def listen(self, server: grpc.aio.Server, address: str = "127.0.0.1:0") -> int:
+        """Have a server listen for it; return the port."""
+        if self.secure:
+            return int(server.add_secure_port(address, certificates().server))
+        return int(server.add_insecure_port(address))
+
+
+TRANSPORTS = [StreamChannel, LeanChannel]
+BOTH = pytest.mark.parametrize("transport", TRANSPORTS, ids=["reference", "lean"])
+WAYS = pytest.mark.parametrize(
+    "way",
+    [Way(make, secure) for secure in (False, True) for make in TRANSPORTS],
+    ids=["reference", "lean", "reference over TLS", "lean over TLS"],
+)
 OK_HEAD = [(":status", "200"), ("content-type", "application/grpc")]
 OK_TRAILER = [("grpc-status", "0"), ("grpc-message", "")]
 
@@ -44,7 +102,7 @@ def message(body: bytes) -> bytes:
 
 
 @asynccontextmanager
-async def served(stream: Callable[[bytes, Any], AsyncIterator[bytes]]) -> AsyncIterator[str]:
+async def served(way: Way, stream: Callable[[bytes, Any], AsyncIterator[bytes]]) -> AsyncIterator[str]:
     """A real gRPC server with one stream method."""
     server = grpc.aio.server(options=[("grpc.max_send_message_length", 60 << 20)])
     handler = grpc.unary_stream_rpc_method_handler(stream)
@@ -52,7 +110,7 @@ async def served(stream: Callable[[bytes, Any], AsyncIterator[bytes]]) -> AsyncI
         "pandadatastream.DataStreamService", {"StreamData": handler}
     )
     server.add_generic_rpc_handlers((generic,))
-    port = server.add_insecure_port("127.0.0.1:0")
+    port = way.listen(server)
     await server.start()
     try:
         yield f"127.0.0.1:{port}"
@@ -73,11 +131,11 @@ async def read(
 
 
 def played(
-    make: Make, serve: Callable[[bytes, Any], AsyncIterator[bytes]], **how: Any
+    way: Way, serve: Callable[[bytes, Any], AsyncIterator[bytes]], **how: Any
 ) -> tuple[list[bytes], str, str]:
     async def run() -> tuple[list[bytes], str, str]:
-        async with served(serve) as address:
-            channel = make(address)
+        async with served(way, serve) as address:
+            channel = way(address)
             try:
                 await asyncio.wait_for(channel.ready(), 5)
                 return await read(channel, **how)
@@ -87,20 +145,67 @@ def played(
     return asyncio.run(run())
 
 
+async def never_ready(channel: StreamTransport) -> None:
+    try:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(channel.ready(), 1.0)
+    finally:
+        await channel.close()
+
+
+async def one(_: bytes, __: Any) -> AsyncIterator[bytes]:
+    yield b"one"
+
+
 @BOTH
-def test_small_large_and_empty_messages_come_whole_and_in_order(transport: Make) -> None:
+def test_a_server_that_is_not_known_is_never_ready(transport: Any) -> None:
+    async def run() -> None:
+        async with served(Way(transport, secure=True), one) as address:
+            await never_ready(transport(address, certificates().unknown))
+
+    asyncio.run(run())
+
+
+@BOTH
+@pytest.mark.parametrize("secure", [False, True])
+def test_who_speaks_tls_and_who_does_not_never_meet(transport: Any, secure: bool) -> None:
+    async def run() -> None:
+        async with served(Way(transport, secure=secure), one) as address:
+            await never_ready(Way(transport, secure=not secure)(address))
+
+    asyncio.run(run())
+
+
+def test_only_the_lean_transport_can_leave_a_certificate_unverified() -> None:
+    unverified = certificates().unverified
+
+    async def run() -> tuple[list[bytes], str, str]:
+        async with served(Way(LeanChannel, secure=True), one) as address:
+            channel = LeanChannel(address, unverified)
+            await asyncio.wait_for(channel.ready(), 5)
+            found = await read(channel)
+            await channel.close()
+            return found
+
+    assert asyncio.run(run())[:2] == ([b"one"], "OK")
+    with pytest.raises(InputError, match="name the CA"):
+        StreamChannel("127.0.0.1:1", unverified)
+
+
+@WAYS
+def test_small_large_and_empty_messages_come_whole_and_in_order(way: Way) -> None:
     sizes = (0, 1, 4096, 5, 70_000, 200_000, 3_000_000, 9_000_000, 17)
 
     async def stream(request: bytes, _: Any) -> AsyncIterator[bytes]:
         for number, size in enumerate(sizes):
             yield bytes([number]) * size + request
 
-    found, code, _ = played(transport, stream, stream=300)
+    found, code, _ = played(way, stream, stream=300)
     assert found == [bytes([number]) * size + b"\x08\xac\x02" for number, size in enumerate(sizes)]
     assert code == "OK"
 
 
-@BOTH
+@WAYS
 @pytest.mark.parametrize("before", [0, 3])
 @pytest.mark.parametrize(
     ("status", "text"),
@@ -111,32 +216,32 @@ def test_small_large_and_empty_messages_come_whole_and_in_order(transport: Make)
     ],
 )
 def test_errors_end_a_stream_with_their_code_and_words_before_and_after_data(
-    transport: Make, before: int, status: str, text: str
+    way: Way, before: int, status: str, text: str
 ) -> None:
     async def stream(_: bytes, context: Any) -> AsyncIterator[bytes]:
         for _n in range(before):
             yield b"x"
         await context.abort(grpc.StatusCode[status], text)
 
-    assert played(transport, stream) == ([b"x"] * before, status, text)
+    assert played(way, stream) == ([b"x"] * before, status, text)
 
 
-@BOTH
-def test_a_deadline_ends_a_stream_that_says_nothing(transport: Make) -> None:
+@WAYS
+def test_a_deadline_ends_a_stream_that_says_nothing(way: Way) -> None:
     async def stream(_: bytes, __: Any) -> AsyncIterator[bytes]:
         yield b"one"
         await asyncio.sleep(20)
 
-    assert played(transport, stream, deadline_s=0.3)[:2] == ([b"one"], "DEADLINE_EXCEEDED")
+    assert played(way, stream, deadline_s=0.3)[:2] == ([b"one"], "DEADLINE_EXCEEDED")
 
 
-@BOTH
-def test_a_method_that_is_not_there_is_unimplemented(transport: Make) -> None:
+@WAYS
+def test_a_method_that_is_not_there_is_unimplemented(way: Way) -> None:
     async def run() -> str:
         server = grpc.aio.server()
-        port = server.add_insecure_port("127.0.0.1:0")
+        port = way.listen(server)
         await server.start()
-        channel = transport(f"127.0.0.1:{port}")
+        channel = way(f"127.0.0.1:{port}")
         await channel.ready()
         _, code, _ = await read(channel)
         await channel.close()
@@ -146,15 +251,15 @@ def test_a_method_that_is_not_there_is_unimplemented(transport: Make) -> None:
     assert asyncio.run(run()) == "UNIMPLEMENTED"
 
 
-@BOTH
-def test_a_server_that_goes_away_makes_its_streams_unavailable(transport: Make) -> None:
+@WAYS
+def test_a_server_that_goes_away_makes_its_streams_unavailable(way: Way) -> None:
     async def run() -> list[tuple[list[bytes], str, str]]:
         async def stream(_: bytes, __: Any) -> AsyncIterator[bytes]:
             yield b"one"
             await asyncio.sleep(20)
 
-        async with served(stream) as address:
-            channel = transport(address)
+        async with served(way, stream) as address:
+            channel = way(address)
             await channel.ready()
             readers = [asyncio.create_task(read(channel, number)) for number in range(3)]
             await asyncio.sleep(0.2)
@@ -166,8 +271,8 @@ def test_a_server_that_goes_away_makes_its_streams_unavailable(transport: Make) 
         assert (found, code) == ([b"one"], "UNAVAILABLE")
 
 
-@BOTH
-def test_a_reader_that_stops_reading_holds_the_server_up_and_nobody_else(transport: Make) -> None:
+@WAYS
+def test_a_reader_that_stops_reading_holds_the_server_up_and_nobody_else(way: Way) -> None:
     async def run() -> tuple[int, int]:
         sent = [0, 0]
 
@@ -177,8 +282,8 @@ def test_a_reader_that_stops_reading_holds_the_server_up_and_nobody_else(transpo
                 yield b"x" * 100_000
                 sent[number] += 1
 
-        async with served(stream) as address:
-            channel = transport(address)
+        async with served(way, stream) as address:
+            channel = way(address)
             await channel.ready()
             sleeper = channel.open(1, 20.0)
             await sleeper.next()
@@ -192,15 +297,15 @@ def test_a_reader_that_stops_reading_holds_the_server_up_and_nobody_else(transpo
     assert stopped < 400, "60 MB were there to be sent"
 
 
-@BOTH
-def test_dialling_goes_on_until_somebody_listens(transport: Make) -> None:
+@WAYS
+def test_dialling_goes_on_until_somebody_listens(way: Way) -> None:
     async def run() -> str:
         async def stream(_: bytes, __: Any) -> AsyncIterator[bytes]:
             yield b"x"
 
-        async with served(stream) as address:
+        async with served(way, stream) as address:
             pass
-        channel = transport(address)
+        channel = way(address)
         dialling = asyncio.create_task(channel.ready())
         await asyncio.sleep(0.3)
         server = grpc.aio.server()
@@ -212,7 +317,7 @@ def test_dialling_goes_on_until_somebody_listens(transport: Make) -> None:
                 ),
             )
         )
-        server.add_insecure_port(address)
+        way.listen(server, address)
         await server.start()
         await asyncio.wait_for(dialling, 5)
         _, code, _ = await read(channel)
