@@ -25,20 +25,25 @@ from harness.load.plan import write_plan
 
 LATE_AFTER_S = 0.25
 """Arrivals of a probe may be that late; what counts is that none is left out."""
-FILL_PER_S = 5.0
+FILL_PER_S = 10.0
 """Windows that are to be open at once are opened one after the other at this rate: creates in flight are another search."""
 BURST_S = 0.001
 """Creates that are to be in flight at once are sent within this time."""
+FIRST = 0.7
+"""A search for a rate starts at this part of what the windows that were found would make of a slot's life as far as it is known."""
 SPARE = 2
 """A probe of a rate is that much longer than flawless windows need, for one that is not."""
-LOOKS_BAD = 1.0
-"""A level whose likelihoods stand at e to 1 is left on the way to the edge; it is decided when it turns out to be the edge."""
+LOOKS_BAD = 2.5
+"""A level whose likelihoods stand at e to this is left on the way to the edge: two failures; it is decided when it turns out to be the edge."""
 LOOK_S = 0.5
 LOAD_STARTS_S = 60.0
 GATE_LEAD_S = 0.3
 """From opening the gate to the first arrival: the load looks often."""
+ALL_READY_S = 5.0
+"""Windows that are closed before their stream is ready are given back late, as unused ones: they are waited for so long."""
 SETTLED_S = 1.5
 """So long after the load's end the watchers have seen whatever it had opened."""
+LIFE_MARGIN_S = 0.5
 READY_S, RECLAIM_S = 2.0, 10.0
 """How long windows take to be ready, and to be given back, while none was seen."""
 PATIENCE_S = 30.0
@@ -76,7 +81,7 @@ class CapacityStage(Stage):
         self._probes = 0
         self._windows = 0
         self._tallies: dict[str, dict[float, list[Tally]]] = {sought: {} for sought in order.sought}
-        self._ready_s = READY_S
+        self._ready_s, self._lives_s = READY_S, 0.0
         self._reclaim_s = RECLAIM_S if slots is not None else order.reclaim_s
         self._closed_ns = self._look_ns = 0
         budget = self._prepared.target.budget
@@ -96,7 +101,7 @@ class CapacityStage(Stage):
                 break
             left_s = seconds(ends_ns - self._clock.now()) / (len(order.sought) - number)
             self._begin(sought)
-            start = order.start(sought) or (1.0 if sought == "rate" else 8.0)
+            start = order.start(sought) or self._start(sought)
             search = Search(
                 start=min(start, self._most[sought]),
                 most=self._most[sought],
@@ -105,6 +110,19 @@ class CapacityStage(Stage):
             value = self._search(sought, search, self._clock.now() + nanoseconds(left_s))
             if sought == "windows" and value:  # more at once than may be open at all would tell nothing new
                 self._most["creates"] = min(self._most["creates"], value)
+
+    def _start(self, sought: Sought) -> float:
+        """Return where a search starts that no requirement names a level for."""
+        if sought != "rate":
+            return 8.0
+        windows = [
+            level for level, tries in self._tallies.get("windows", {}).items() if tries[-1].unsuccessful == 0
+        ]
+        return FIRST * max(windows) / self._fill_s if windows else 1.0
+
+    def _all_ready(self, probe: ProbeStarted) -> bool:
+        seen = self._tally(msgspec.structs.replace(probe, counted_ns=0), self._clock.now())
+        return seen.answered == seen.sent and seen.streamed >= seen.opened
 
     def _begin(self, sought: Sought) -> None:
         """Write down what is sought, and by what it is decided."""
@@ -168,8 +186,11 @@ class CapacityStage(Stage):
         opened.rename(gate)
         sent_ns = begins_ns + nanoseconds(arrivals.stretches[-1].end_s)
         seen = self._watched(probe, following, begins_ns, sent_ns)
-        self._writer.event(ProbeEnded(at_ns=self._clock.now(), probe=probe.probe))
+        ended_ns = self._clock.now()
+        self._writer.event(ProbeEnded(at_ns=ended_ns, probe=probe.probe))
         self._phases.at(Phase.WARM_UP, "")
+        gate.with_name(f"{gate.name}.closed").touch()
+        self._waited(lambda: self._all_ready(probe), ALL_READY_S)
         self._load, self._closed_ns = None, self._clock.now()
         child.end_later()
         self._await([child], LOAD_GRACE_S)
@@ -225,6 +246,8 @@ class CapacityStage(Stage):
     @property
     def _fill_s(self) -> float:
         """How long it takes from the first window of a rate until slots are given back as they are taken."""
+        if self._lives_s:
+            return self._lives_s + LIFE_MARGIN_S
         return self._order.hold_s + self._ready_s + self._reclaim_s
 
     def _load_of(self, arrivals: Arrivals, gate: Path, sought: Sought) -> Child:

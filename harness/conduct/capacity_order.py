@@ -22,7 +22,7 @@ class CapacityOrder:
     budget_s: float = 600.0
     hold_s: float = 5.0
     """How long windows are held in a search for a rate."""
-    settle_s: float = 3.0
+    settle_s: float = 2.0
     """How long all windows of a level have to stream together."""
     reclaim_s: float = 200.0
     """How long windows that were closed are taken for open where the cluster cannot be seen."""

@@ -55,7 +55,7 @@ class LoadPlan(msgspec.Struct, frozen=True, kw_only=True):
     arrivals_gate: str = ""
     """A file that will hold the second of the run from which on the arrivals' instants count; empty: they count from 0.
 
-    `<file>.ready` is made when nothing but this file is waited for.
+    `<file>.ready` is made when nothing but this file is waited for; once `<file>.closed` is there no more are sent.
     """
     end_s: float | None = None
     """When the load ends by itself, in seconds of the run; None: when it is told to."""

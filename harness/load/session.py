@@ -22,6 +22,7 @@ from harness.focus.seam import (
     PLAIN,
     Answered,
     Beat,
+    Cease,
     Ended,
     ErrandDone,
     Exhausted,
@@ -138,7 +139,14 @@ class Session:
         gate.with_name(f"{gate.name}.ready").touch()
         while not gate.exists():
             gevent.sleep(GATE_S)
+        gevent.spawn(self._cease_when, gate.with_name(f"{gate.name}.closed"))
         return arrivals.after(float(gate.read_text(encoding="ascii")))
+
+    def _cease_when(self, closed: Path) -> None:
+        """Have no arrival sent any more once the gate is closed again; windows that are open stay."""
+        while not self._over and not closed.exists():
+            gevent.sleep(GATE_S)
+        self.link.send(Cease())
 
     def recordings(self) -> list[tuple[int, int]]:
         """Return what was recorded and is finished, as whole seconds; asked once, and again while there is nothing."""

@@ -264,7 +264,9 @@ def test_a_plan_plays_arrivals_beside_users_and_what_is_left_at_its_end_is_not_o
     assert len(set(attempts["window"])) == len(attempts), "no window of one is one of the other"
 
 
-def test_arrivals_behind_a_gate_begin_when_it_says_so(fake: Any, tmp_path: Path) -> None:
+def test_arrivals_behind_a_gate_begin_when_it_says_so_and_end_when_it_is_closed(
+    fake: Any, tmp_path: Path
+) -> None:
     """However long a load takes to start: its arrivals come at their distances from the second that is written into the gate."""
     server = fake()
     gate, began_ns = tmp_path / "gate", time.monotonic_ns()
@@ -272,7 +274,7 @@ def test_arrivals_behind_a_gate_begin_when_it_says_so(fake: Any, tmp_path: Path)
         tmp_path,
         server.url,
         stages=(),
-        arrivals=Arrivals(process="constant", stretches=(Stretch(0, 1, 5, 5),)),
+        arrivals=Arrivals(process="constant", stretches=(Stretch(0, 1, 5, 5), Stretch(30, 31, 5, 5))),
         arrivals_gate=str(gate),
         clock_start_ns=began_ns,
         hold_s=(0.3, 0.3),
@@ -283,11 +285,14 @@ def test_arrivals_behind_a_gate_begin_when_it_says_so(fake: Any, tmp_path: Path)
         begin_s = (time.monotonic_ns() - began_ns) / 1e9 + 0.3
         gate.write_text(repr(begin_s))
         _eventually(lambda: _says(tmp_path / "history", '"outcome":"streaming"', 5))
+        (tmp_path / "gate.closed").touch()
+        _eventually(lambda: fates(read_history(tmp_path / "history")) == {"sent": 5, "ended": 5})
         load.send_signal(signal.SIGTERM)
         out, _ = load.communicate(timeout=20)
         assert load.returncode == 0, out
     rows = read_history(tmp_path / "history").samples["arrivals"].rows
-    assert (rows["intended_ns"] / 1e9 - begin_s).tolist() == pytest.approx([0.1, 0.3, 0.5, 0.7, 0.9])
+    sent = (rows["intended_ns"][rows["sent_ns"] > 0] / 1e9 - begin_s).tolist()
+    assert sent == pytest.approx([0.1, 0.3, 0.5, 0.7, 0.9])
 
 
 NAMES = "from harness.load.users import PERSONAS; print(*PERSONAS)"
