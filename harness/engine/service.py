@@ -59,8 +59,7 @@ class Engine:
         self._writer = writer
         self._inbox = Inbox()
         self._told: list[Told] = []
-        self._windows: dict[int, asyncio.Task[None]] = {}
-        self._closing: set[int] = set()
+        self._windows: dict[int, Window] = {}
         self._errands: set[asyncio.Task[None]] = set()
         self._arriving: asyncio.Task[None] | None = None
         self._drain_s: float | None = None
@@ -168,7 +167,8 @@ class Engine:
                 if self._arriving is not None:
                     self._arriving.cancel()
             case Close():
-                self._close(ask.window)
+                if (window := self._windows.get(ask.window)) is not None:
+                    window.close()
             case AskRecordings():
                 self._run_errand(self._recordings(ask))
             case Errand():
@@ -182,26 +182,16 @@ class Engine:
                 raise ValueError(f"{type(ask).__name__} is not expected here")
 
     def _play(self, ask: Play) -> None:
-        window = Window(ask, self._stage)
-        task = asyncio.create_task(window.play())
-        self._windows[ask.window] = task
-        task.add_done_callback(lambda done: self._window_done(ask, window, done))
+        self._windows[ask.window] = window = Window(ask, self._stage)
+        window.start().add_done_callback(lambda done: self._window_done(ask, window, done))
 
     def _arrived(self, arriving: Arriving, done: "asyncio.Task[None]") -> None:
         arriving.end()
         if not done.cancelled() and (error := done.exception()) is not None:
             self._failed(error)
 
-    def _close(self, window: int) -> None:
-        """Cancel a window once: a second cancellation would interrupt its clean end."""
-        task = self._windows.get(window)
-        if task is not None and window not in self._closing:
-            self._closing.add(window)
-            task.cancel()
-
     def _window_done(self, ask: Play, window: Window, done: asyncio.Task[None]) -> None:
         self._windows.pop(ask.window, None)
-        self._closing.discard(ask.window)
         if done.cancelled():  # before its first step: whatever comes later ends in order
             if ask.intended_ns is not None:
                 window.never_sent()
@@ -213,9 +203,10 @@ class Engine:
         if self._arriving is not None:
             self._arriving.cancel()
             await asyncio.gather(self._arriving, return_exceptions=True)
-        for window in tuple(self._windows):
-            self._close(window)
-        waiting = {*self._windows.values(), *self._errands}
+        for window in tuple(self._windows.values()):
+            window.close()
+        tasks = (window.task for window in self._windows.values())
+        waiting = {*(task for task in tasks if task is not None), *self._errands}
         for errand in self._errands:
             errand.cancel()
         if waiting:

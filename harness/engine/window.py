@@ -108,12 +108,31 @@ class Window:
         self._number = stage.base + ask.window
         self._sent_ns = 0
         self._transport = stage.transport_of(self._number)
+        self.task: asyncio.Task[None] | None = None
         self._closed_early = False
+        self._on_its_way = False
+        """Whether the create is sent and not answered."""
+        self._patience: asyncio.TimerHandle | None = None
         self._accepted_ns = 0
         self._ready_ns = 0
         self._first_ns = 0
         self._response: ConfigureResponse | None = None
         self._reading: Reading | None = None
+
+    def start(self) -> "asyncio.Task[None]":
+        """Begin to play, in a task of the window's own."""
+        self.task = asyncio.create_task(self.play())
+        return self.task
+
+    def close(self) -> None:
+        """End soon, once: a create on its way is waited for a little longer, to know what became of it."""
+        if self.task is None or self._closed_early:
+            return
+        self._closed_early = True
+        if self._on_its_way:
+            self._patience = asyncio.get_running_loop().call_later(self._stage.grace_s, self.task.cancel)
+        else:
+            self.task.cancel()
 
     async def play(self) -> None:
         """Play the window to its end and tell what became of it."""
@@ -183,19 +202,21 @@ class Window:
             late_ns = stage.record.run_ns(sent_ns) - intended_ns
         outcome: Outcome | None = None
         status = 0
-        call = asyncio.create_task(
-            stage.api.configure_streaming_job(
-                request_for(self._stage.payload, self._ask.style, mark, self._ask.start_s, self._ask.end_s),
+        self._on_its_way = True
+        try:
+            self._response = await stage.api.configure_streaming_job(
+                request_for(stage.payload, self._ask.style, mark, self._ask.start_s, self._ask.end_s),
                 request_id,
                 self._number,
             )
-        )
-        try:
-            self._response = await self._answer(call)
         except CallFailed as error:
             outcome, status = error.outcome, error.status
         except asyncio.CancelledError:
             outcome = Outcome.CANCELLED
+        finally:
+            self._on_its_way = False
+            if self._patience is not None:
+                self._patience.cancel()
         done_ns = time.monotonic_ns()
         if outcome is None or outcome in POSSIBLY_OPEN:
             stage.purse.made()
@@ -223,16 +244,6 @@ class Window:
             )
         )
         return outcome
-
-    async def _answer(self, call: "asyncio.Task[ConfigureResponse]") -> ConfigureResponse:
-        """Wait for a create; when the window is closed meanwhile, for a little longer, to know what became of it."""
-        try:
-            return await asyncio.shield(call)
-        except asyncio.CancelledError:
-            self._closed_early = True
-            await asyncio.wait((call,), timeout=self._stage.grace_s)
-            call.cancel()
-            return await call
 
     def _accepted(self, response: ConfigureResponse, sent_ns: int, done_ns: int) -> None:
         record = self._stage.record

@@ -99,10 +99,12 @@ def play(
                     grace_s=0.2,
                     transport=carried_by[0],
                 )
-                task = asyncio.create_task(Window(ask or Play(window=1, hold_s=0.2), stage).play())
+                window = Window(ask or Play(window=1, hold_s=0.2), stage)
+                task = window.start()
                 if close_after_s is not None:
                     await asyncio.sleep(close_after_s)
-                    task.cancel()
+                    window.close()
+                    window.close()  # a second one must not interrupt the clean end
                 await task
                 if look is not None:
                     look(fake)
