@@ -22,6 +22,8 @@ from benchmarks.rows import Row
 STREAMS, SECONDS = 10, 6.0
 SIZES = ((4096, "4 kB"), (200_000, "200 kB"))
 LIVE, LIVE_RATE, LIVE_S = 2000, 10.0, 10.0
+GROWTH, GROWTH_RATE, GROWTH_S = (10, 500, 1000, 2000), 5.0, 8.0
+"""Windows of one stream each, that many at once."""
 CLIENTS = ("lean", "reference", "locust")
 
 
@@ -79,7 +81,32 @@ def measure(command: str) -> list[Row]:
             rows.append(Row(f"{shown}: share of a core", many["cpu_s"] / LIVE_S, "cores", command, "1"))
             rows.append(Row(f"{shown}: frame later than its pace, p99", many["lag_ms"], "ms", command, "5"))
             rows.append(Row(f"{shown}: memory per stream, PSS", many["pss_kb"], "kB", command, "25"))
-    return rows
+    return [*rows, *_growth(command)]
+
+
+def _growth(command: str) -> list[Row]:
+    """What more windows cost: the same windows at the same pace, more and more of them, on connections of their own."""
+    with sender(4096, GROWTH_RATE) as place:
+        spent = {
+            windows: _client("lean", place, windows, GROWTH_S, each=1, rate=GROWTH_RATE) for windows in GROWTH
+        }
+    rows = [
+        Row(
+            f"{windows} windows of a stream of 4 kB at {GROWTH_RATE:g}/s, lean: share of a core",
+            told["cpu_s"] / GROWTH_S,
+            "cores",
+            command,
+        )
+        for windows, told in spent.items()
+    ]
+    few, some, many = (spent[windows]["cpu_s"] / GROWTH_S for windows in (GROWTH[0], GROWTH[2], GROWTH[3]))
+    first, last = (
+        1e6 * (some - few) / (GROWTH[2] - GROWTH[0]),
+        1e6 * (many - some) / (GROWTH[3] - GROWTH[2]),
+    )
+    shown = f"a window more, from {GROWTH[2]} to {GROWTH[3]}"
+    before = f"from {GROWTH[0]} to {GROWTH[2]}"
+    return [*rows, Row(shown, last, "us CPU/s", command, "linear: ratio 1", before, first)]
 
 
 @contextmanager
@@ -100,11 +127,14 @@ def sender(size: int, per_second: float = 0.0) -> Iterator[dict[str, int]]:
             sys.stderr.write(f"the sender itself was late by {json.loads(out)['late_ms']:.2f} ms (p99)\n")
 
 
-def _client(client: str, place: dict[str, int], streams: int, seconds: float) -> dict[str, float]:
+def _client(
+    client: str, place: dict[str, int], streams: int, seconds: float, each: int = 0, rate: float = 0.0
+) -> dict[str, float]:
     printed = subprocess.run(
         [
             *(sys.executable, "-m", "benchmarks.streams", "--client", client, "--place", json.dumps(place)),
             *("--streams", str(streams), "--seconds", str(seconds)),
+            *("--each", str(each), "--rate", str(rate)),
         ],
         check=True,
         stdout=subprocess.PIPE,
@@ -164,7 +194,9 @@ def _pss_kb() -> int:
         return next(int(line.split()[1]) for line in file if line.startswith("Pss:"))
 
 
-def _engine(transport: str, place: dict[str, int], streams: int, seconds: float) -> dict[str, float]:
+def _engine(
+    transport: str, place: dict[str, int], streams: int, seconds: float, each: int, rate: float
+) -> dict[str, float]:
     """Read as the engine does: every frame is checked for whose it is, timed and recorded."""
     import uvloop  # noqa: PLC0415  (each client pays for its own imports only)
 
@@ -175,8 +207,8 @@ def _engine(transport: str, place: dict[str, int], streams: int, seconds: float)
     from harness.focus.endpoint import Endpoint  # noqa: PLC0415
     from harness.focus.seam import Begin, Budget, Payload  # noqa: PLC0415
 
-    each = 3 if streams > 100 else streams
-    rate = LIVE_RATE if streams > 100 else 0.0
+    each = each or (3 if streams > 100 else streams)
+    rate = rate or (LIVE_RATE if streams > 100 else 0.0)
 
     async def run(folder: str) -> dict[str, float]:
         begin = Begin(
@@ -291,12 +323,16 @@ def main() -> None:
     parser.add_argument("--place", type=json.loads, required=True)
     parser.add_argument("--streams", type=int, required=True)
     parser.add_argument("--seconds", type=float, required=True)
+    parser.add_argument("--each", type=int, default=0, help="streams of a window")
+    parser.add_argument(
+        "--rate", type=float, default=0.0, help="frames per second and stream; 0: as fast as they come"
+    )
     given = parser.parse_args()
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     if given.client == "locust":
         told = _locust(given.place, given.streams, given.seconds)
     else:
-        told = _engine(given.client, given.place, given.streams, given.seconds)
+        told = _engine(given.client, given.place, given.streams, given.seconds, given.each, given.rate)
     print(json.dumps(told), flush=True)  # noqa: T201
     os._exit(0)  # grpcio's clean-up may wait for ever
 
