@@ -20,10 +20,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m harness.engine", description=__doc__)
     parser.add_argument("--fd", type=int, required=True, help="an inherited Unix stream socket")
     fd: int = parser.parse_args().fd
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(
-        resource.RLIMIT_NOFILE, (most, most)
-    )  # the usual 1,024 are fewer than a thousand windows need
+    _, most = resource.getrlimit(
+        resource.RLIMIT_NOFILE
+    )  # the usual soft 1,024 are too few for a thousand windows
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     gc.collect()
     gc.freeze()  # what is imported by now stays: collections then look only at windows
     return int(uvloop.run(serve(fd)))

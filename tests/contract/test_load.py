@@ -298,10 +298,10 @@ def test_arrivals_behind_a_gate_begin_when_it_says_so_and_end_when_it_is_closed(
 def test_an_engine_opens_as_many_connections_as_the_system_lets_it(fake: Any, tmp_path: Path) -> None:
     """A shell's usual soft limit on open files is no limit on windows."""
     server = fake()
-    file = plan_file(tmp_path, server.url, stages=(Step(0, 12),), hold_s=(60, 60), creates_in_flight=12)
+    file = plan_file(tmp_path, server.url, stages=(Step(0, 30),), hold_s=(60, 60), creates_in_flight=12)
     limited = "import resource, runpy, sys; _, most = resource.getrlimit(resource.RLIMIT_NOFILE); resource.setrlimit(resource.RLIMIT_NOFILE, (24, most)); sys.argv[0] = 'load'; runpy.run_module('harness.load', run_name='__main__')"
     with child([sys.executable, "-c", limited, "--plan", str(file)]) as load:
-        _eventually(lambda: _says(tmp_path / "history", '"kind":"first_frame"', 12))
+        _eventually(lambda: _says(tmp_path / "history", '"kind":"first_frame"', 30))
         load.send_signal(signal.SIGTERM)
         out, _ = load.communicate(timeout=20)
         assert load.returncode == 0, out
