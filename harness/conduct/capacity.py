@@ -5,6 +5,7 @@ Everything is decided by `judge.capacity` from the record, between probes and wh
 
 from collections.abc import Callable
 from pathlib import Path
+from statistics import median
 
 import click
 import msgspec
@@ -43,7 +44,8 @@ ALL_READY_S = 5.0
 """Windows that are closed before their stream is ready are given back late, as unused ones: they are waited for so long."""
 SETTLED_S = 1.5
 """So long after the load's end the watchers have seen whatever it had opened."""
-LIFE_MARGIN_S = 0.5
+LIFE_MARGIN = 1.15
+"""Of the usual life of a slot: then nearly all of the first ones are given back."""
 READY_S, RECLAIM_S = 2.0, 10.0
 """How long windows take to be ready, and to be given back, while none was seen."""
 PATIENCE_S = 30.0
@@ -81,8 +83,9 @@ class CapacityStage(Stage):
         self._probes = 0
         self._windows = 0
         self._tallies: dict[str, dict[float, list[Tally]]] = {sought: {} for sought in order.sought}
-        self._ready_s, self._lives_s = READY_S, 0.0
-        self._reclaim_s = RECLAIM_S if slots is not None else order.reclaim_s
+        self._ready_s = READY_S
+        self._lives_s: tuple[float, ...] = ()
+        self._reclaims_s: list[float] = [] if slots is not None else [order.reclaim_s]
         self._closed_ns = self._look_ns = 0
         budget = self._prepared.target.budget
         self._most = {
@@ -219,7 +222,7 @@ class CapacityStage(Stage):
                 f"windows are still open {self._order.reclaim_s:g} s after their end; the search goes on beside them",
             )
         if self._closed_ns:
-            self._reclaim_s = max(self._reclaim_s, seconds(self._clock.now() - self._closed_ns))
+            self._reclaims_s.append(seconds(self._clock.now() - self._closed_ns))
         return not self._stop.asked
 
     def _waited(self, holds: Callable[[], bool], at_most_s: float) -> bool:
@@ -247,8 +250,10 @@ class CapacityStage(Stage):
     def _fill_s(self) -> float:
         """How long it takes from the first window of a rate until slots are given back as they are taken."""
         if self._lives_s:
-            return self._lives_s + LIFE_MARGIN_S
-        return self._order.hold_s + self._ready_s + self._reclaim_s
+            return LIFE_MARGIN * median(self._lives_s)
+        return (
+            self._order.hold_s + self._ready_s + (median(self._reclaims_s) if self._reclaims_s else RECLAIM_S)
+        )
 
     def _load_of(self, arrivals: Arrivals, gate: Path, sought: Sought) -> Child:
         """Start the load of a probe; it waits until its gate is opened."""

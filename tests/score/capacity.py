@@ -58,7 +58,16 @@ def played(seed: int, folder: Path) -> dict[str, Any]:
     told = {"seed": seed, "settings": dict(options), "hold_s": hold_s}
     with sandbox(f"capacity-{seed}", dict(options), folder) as environment:
         command = [*HARNESS, "capacity", "--target", "sandbox", "--find", "windows", "--find", "rate"]
-        command += ["--hold", f"{hold_s}s", "--budget", f"{BUDGET_S}s", "--out", str(folder / "record")]
+        command += [
+            "--confidence",
+            "90%",
+            "--hold",
+            f"{hold_s}s",
+            "--budget",
+            f"{BUDGET_S}s",
+            "--out",
+            str(folder / "record"),
+        ]
         began = time.monotonic()
         with (folder / "harness.log").open("w") as log:
             done = subprocess.run(
