@@ -150,6 +150,15 @@ class ArrivalsPlanned(Event, frozen=True, kw_only=True, tag="arrivals_planned"):
     seed: int = 0
 
 
+class FeedOpened(Event, frozen=True, kw_only=True, tag="feed_opened"):
+    """Rows for people's own users are at hand: of which file, how many, handed out in which order."""
+
+    file: str
+    order: str
+    """unique, round_robin or random."""
+    rows: int
+
+
 class WindowAccepted(Event, frozen=True, kw_only=True, tag="window_accepted"):
     """`POST /configure` answered 200: a window is possibly open (its stream has shown nothing yet)."""
 
@@ -162,6 +171,8 @@ class WindowAccepted(Event, frozen=True, kw_only=True, tag="window_accepted"):
     """How much time a row of its live streams takes; 0 where the answer did not say."""
     persona: str = ""
     """Which kind of user asked for it; `arrival` for a plan's arrivals."""
+    own_pace: bool = False
+    """Its user reads at a pace of its own, or not at all: its frames are nobody's lateness."""
 
 
 class WindowReady(Event, frozen=True, kw_only=True, tag="window_ready"):
@@ -421,6 +432,7 @@ AnyEvent = Union[  # noqa: UP007  (msgspec builds its decoder from this union)
     ProcessEnded,
     StopConditionChanged,
     ArrivalsPlanned,
+    FeedOpened,
     Note,
     WindowAccepted,
     WindowReady,

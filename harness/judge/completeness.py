@@ -97,7 +97,8 @@ def _writers(record: RunRecord) -> list[str]:
         for started in record.of(ProcessStarted)
         if started.pid not in unheard and not any(_wrote(writer, started.process) for writer in writers)
     ]
-    if record.run.planned_s > 0 and not len(record.attempts.rows) and _asking(record):
+    asked = len(record.attempts.rows) or len(record.requests.rows)
+    if record.run.planned_s > 0 and not asked and _asking(record):
         missing.append("the record has no attempt: the load wrote nothing")
     return missing
 

@@ -6,6 +6,7 @@ and no HARNESS_TARGET no target file is read at all, so that a URL is enough.
 
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from harness.documents import duration_s
@@ -13,6 +14,7 @@ from harness.errors import InputError
 from harness.focus.arrivals import Arrivals, Stretch
 from harness.focus.endpoint import Endpoint, Timeouts
 from harness.focus.seam import Budget, Payload
+from harness.load.feed import ORDERS, FeedPlan, read_rows
 from harness.load.plan import LoadPlan
 from harness.target import Target, find_target, load_target
 from harness.target.load import TARGET_VARIABLE
@@ -57,6 +59,10 @@ def add_options(parser: Any) -> None:
         default="reference",
         help="what carries the streams (reference)",
     )
+    group.add_argument("--feed", default="", help="rows for own users: a file with one JSON object per line")
+    group.add_argument(
+        "--feed-order", choices=ORDERS, default="unique", help="in which order they are handed out (unique)"
+    )
     group.add_argument("--channels", type=int, default=50, help="channels per window (50)")
     group.add_argument("--lines-dt", default="100ms", help="time between rows of a live window (100ms)")
     group.add_argument("--load-seed", type=int, default=0, help="seed of pauses and hold times (0)")
@@ -99,6 +105,7 @@ def own_plan(target: Target | None, options: Any, host: str | None) -> LoadPlan:
         budget=budget,
         arrivals=_arrivals(options, budget),
         transport=options.transport,
+        feed=_feed(options),
         payload=Payload(
             duration_s=_whole_seconds(_seconds("--lines-dt", options.lines_dt) * height, options.lines_dt),
             height=height,
@@ -113,6 +120,13 @@ def own_plan(target: Target | None, options: Any, host: str | None) -> LoadPlan:
         storm=options.storm,
         seed=options.load_seed,
     )
+
+
+def _feed(options: Any) -> FeedPlan | None:
+    if not options.feed:
+        return None
+    read_rows(Path(options.feed))  # what is wrong in it is said before anything starts
+    return FeedPlan(file=options.feed, order=options.feed_order)
 
 
 def _arrivals(options: Any, budget: Budget) -> Arrivals | None:

@@ -10,7 +10,7 @@ from harness.load.alone import own_plan, own_target
 from harness.load.hooks import Hooks, refused
 from harness.load.own_run import OwnRun
 from harness.load.plan import LoadPlan
-from harness.load.users import HistoricAnalyst, LiveViewer, PlannedArrivals, chosen
+from harness.load.users import OURS, HistoricAnalyst, LiveViewer, PlannedArrivals, chosen
 
 
 class Alone:
@@ -28,17 +28,33 @@ class Alone:
 
     def _choose_users(self, plan: LoadPlan) -> None:
         """Have those play who are named on the command line or in the plan; else live viewers and historic analysts, or the arrivals."""
+        self._address_others(plan)
         users, named = self._environment.user_classes, self._environment.parsed_options.user_classes
         if plan.arrivals is None and named and users == [PlannedArrivals]:
             raise InputError("PlannedArrivals plays a plan of arrivals, and there is none: give --rate")
         if not named:
             both = [LiveViewer, HistoricAnalyst]
             people = chosen(plan.personas) if self._given is not None else both
-            users[:] = people if plan.stages or plan.arrivals is None else []
+            users[:] = (people if plan.stages or plan.arrivals is None else []) + self._others
         if plan.arrivals is not None and PlannedArrivals not in users:
             users.append(PlannedArrivals)
         elif plan.arrivals is None and PlannedArrivals in users:
             users.remove(PlannedArrivals)
+
+    @property
+    def _others(self) -> list[Any]:
+        """The user classes of people's own locustfiles, given beside ours (`-f locustfile.py,mine.py`)."""
+        return [user for user in self._environment.user_classes if user not in OURS]
+
+    def _address_others(self, plan: LoadPlan) -> None:
+        """Give them the target's address where they have none; Locust does so only with `--host`."""
+        if plan.own is not None:
+            raise InputError(
+                "this plan names a locustfile: play it with `python -m harness.load --plan FILE`, or give the locustfile to Locust (-f)"
+            )
+        for user in self._others:
+            if getattr(user, "host", None) is None:
+                user.host = plan.endpoint.url
 
     def _host(self) -> str | None:
         host: str | None = self._environment.host

@@ -13,6 +13,7 @@ from harness.errors import InputError
 from harness.focus.arrivals import Arrivals
 from harness.focus.endpoint import Endpoint
 from harness.focus.seam import Begin, Budget, Payload, Transport
+from harness.load.feed import FeedPlan
 
 PERSONAS = (
     "live_viewer",
@@ -34,6 +35,28 @@ class Step(msgspec.Struct, frozen=True):
 
     at_s: float
     open_windows: int
+    own_users: int = 0
+    """How many users of the locustfile are wanted, unless a shape of it decides."""
+
+
+class OwnPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """A locustfile of somebody's own, played beside ours."""
+
+    file: str
+    users: tuple[str, ...] = ()
+    """Which of its user classes; empty: all that are defined in it."""
+    shape: str = ""
+    """Which of its shapes decides how many of its users there are; empty: the stages' `own_users`."""
+    tags: tuple[str, ...] = ()
+    exclude_tags: tuple[str, ...] = ()
+
+
+class OwnSeen(msgspec.Struct, frozen=True, kw_only=True):
+    """What `python -m harness.load --look` says of a locustfile: what is in it, or what is wrong (file, line, words)."""
+
+    users: tuple[str, ...] = ()
+    shapes: tuple[str, ...] = ()
+    problems: tuple[tuple[str, int, str], ...] = ()
 
 
 class LoadPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,6 +72,10 @@ class LoadPlan(msgspec.Struct, frozen=True, kw_only=True):
     """Empty: Locust's own user count decides."""
     arrivals: Arrivals | None = None
     """Windows that are asked for at planned instants, whatever became of those before; beside the users of `stages`."""
+    own: OwnPlan | None = None
+    """User classes of a locustfile, beside ours."""
+    feed: FeedPlan | None = None
+    """Rows for them."""
     end_s: float | None = None
     """When the load ends by itself, in seconds of the run; None: when it is told to."""
     creates_in_flight: int = 5
@@ -93,8 +120,8 @@ class LoadPlan(msgspec.Struct, frozen=True, kw_only=True):
             (self.schema != 1, f"schema {self.schema} is not 1"),
             (times != sorted(times), "stages are not in the order of their times"),
             (
-                any(step.open_windows < 0 for step in self.stages),
-                "a stage wants a negative number of windows",
+                any(step.open_windows < 0 or step.own_users < 0 for step in self.stages),
+                "a stage wants a negative number of windows or users",
             ),
             (
                 self.arrivals is not None and self.arrivals.peak > self.budget.max_rate_per_s,
@@ -139,14 +166,25 @@ class LoadPlan(msgspec.Struct, frozen=True, kw_only=True):
 
 def wanted_windows(plan: LoadPlan, t_s: float) -> int | None:
     """Return how many windows are wanted open `t_s` seconds into the run; None when the load is over."""
+    step = _step(plan, t_s)
+    return None if step is None else min(step.open_windows, plan.budget.max_open_windows)
+
+
+def wanted_own(plan: LoadPlan, t_s: float) -> int | None:
+    """Return how many users of the locustfile are wanted `t_s` seconds into the run; None when the load is over."""
+    step = _step(plan, t_s)
+    return None if step is None else step.own_users
+
+
+def _step(plan: LoadPlan, t_s: float) -> Step | None:
     if plan.end_s is not None and t_s >= plan.end_s:
         return None
-    wanted = 0
-    for step in plan.stages:
-        if step.at_s > t_s:
+    step = Step(0.0, 0)
+    for later in plan.stages:
+        if later.at_s > t_s:
             break
-        wanted = step.open_windows
-    return min(wanted, plan.budget.max_open_windows)
+        step = later
+    return step
 
 
 def pauses(plan: LoadPlan, scenario: str, user: int) -> random.Random:

@@ -304,6 +304,13 @@ MEASURES: tuple[Measure[Any], ...] = (
         lambda portion, _of: portion.lateness_ns,
         (99,),
     ),
+    Total("own_requests", "requests", "Requests of people's own users; of: a name.", Portion.own_requests),
+    Ratio(
+        "own_failed_ratio", "share", "Failed requests of people's own users; of: a name.", Portion.own_failed
+    ),
+    *_quantiles(
+        "own_request", "Time that requests of people's own users took (of: a name)", Portion.own_latencies_ns
+    ),
     *_quantiles("refusal", "Time to a 503", _latencies(Outcome.UNAVAILABLE_503), (95, 99)),
     Total("windows", "windows", "Accepted windows that ended well (of: one outcome).", _closed(*SUCCESSES)),
     Ratio(

@@ -87,10 +87,19 @@ def lead(findings: Findings) -> tuple[str, ...]:
         _creates(findings),
         _arrivals(findings),
         _windows(findings),
+        _own(findings),
         _faults(findings),
         _sight(findings),
     ]
     return tuple(sentence for sentence in sentences if sentence)
+
+
+def _own(findings: Findings) -> str:
+    own = findings.own
+    if own is None or not own.count:
+        return ""
+    failed = f"{words.number(own.failed)} of them failed" if own.failed else "none of them failed"
+    return f"Own users sent {words.plural(own.count, 'request')}; {failed}."
 
 
 def _arrivals(findings: Findings) -> str:
