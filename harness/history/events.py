@@ -108,6 +108,14 @@ class ProcessEnded(Event, frozen=True, kw_only=True, tag="process_ended"):
     exit_code: int
 
 
+class WorkerLost(Event, frozen=True, kw_only=True, tag="worker_lost"):
+    """A worker of a load that several play is not heard of any more; how it ended is not known."""
+
+    process: str
+    pid: int
+    """0 where it never said."""
+
+
 class ConditionState(StrEnum):
     """What is known of a stop condition at one moment."""
 
@@ -430,6 +438,7 @@ AnyEvent = Union[  # noqa: UP007  (msgspec builds its decoder from this union)
     RunEnded,
     ProcessStarted,
     ProcessEnded,
+    WorkerLost,
     StopConditionChanged,
     ArrivalsPlanned,
     FeedOpened,

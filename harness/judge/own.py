@@ -51,7 +51,7 @@ def _feed(record: RunRecord) -> FeedFinding | None:
     return FeedFinding(
         file=opened[0].file,
         order=opened[0].order,
-        rows=opened[0].rows,
+        rows=sum(one.rows for one in opened),
         taken=len(taken),
         different=len(np.unique(taken["row"])),
         users=dict(sorted(Counter(texts[n] for n in taken["user"].tolist()).items())),

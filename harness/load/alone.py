@@ -5,7 +5,6 @@ and no HARNESS_TARGET no target file is read at all, so that a URL is enough.
 """
 
 import os
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +21,6 @@ from harness.target.load import TARGET_VARIABLE
 REPORTS = "reports"
 ENGINE_STARTS_S = 3.0
 """The first arrival comes so long after Locust's start: an engine that is still starting would be late."""
-DISTRIBUTION = {
-    "--master": "LOCUST_MODE_MASTER",
-    "--worker": "LOCUST_MODE_WORKER",
-    "--processes": "LOCUST_PROCESSES",
-}
 
 
 def add_options(parser: Any) -> None:
@@ -75,17 +69,6 @@ def add_options(parser: Any) -> None:
     parser.add_argument(
         "--reports", default=REPORTS, include_in_web_ui=False, help="where run folders are made (reports)"
     )
-
-
-def one_process(arguments: Sequence[str], variables: Mapping[str, str]) -> None:
-    """Refuse Locust's distribution, before it forks: every process would have a budget and a count of its own."""
-    asked = {argument.partition("=")[0] for argument in arguments} & set(DISTRIBUTION)
-    asked |= {name for name, variable in DISTRIBUTION.items() if variables.get(variable)}
-    if asked:
-        raise InputError(
-            f"one load process plays a load: start Locust without {', '.join(sorted(asked))} "
-            "(one core reads about a hundred live windows)"
-        )
 
 
 def own_target(host: str | None) -> Target | None:

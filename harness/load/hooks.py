@@ -23,7 +23,10 @@ PlanMaker = Callable[[Any], LoadPlan]
 
 
 class Hooks:
-    """The listeners of one Locust environment. `plan` is called at each start, `ended` after each end with the exit code."""
+    """The listeners of one Locust environment. `plan` is called at each start, `ended` after each end with the exit code.
+
+    `leave` is told when this load has to end, if it is part of a larger one that decides.
+    """
 
     def __init__(
         self,
@@ -31,11 +34,13 @@ class Hooks:
         plan: PlanMaker,
         ended: Callable[[Exit, str], None] | None = None,
         also_wanted: Callable[[], int] = lambda: 0,
+        leave: Callable[[str], None] | None = None,
     ) -> None:
         self._environment = environment
         self._plan = plan
         self._ended = ended
         self._also_wanted = also_wanted
+        self._leave = leave
         self._endings = [Exit.OK]
         self._reason = "planned"
         self._one_end = BoundedSemaphore(1)
@@ -67,8 +72,14 @@ class Hooks:
         """Stop all users soon, and the process with them unless a web page is there to start them again."""
         self._reason = reason
         runner = self._environment.runner
-        if runner is not None:
+        if self._leave is not None:
+            self._leave(reason)
+        elif runner is not None:
             gevent.spawn(runner.stop if self._environment.web_ui else runner.quit)
+
+    def because(self, reason: str) -> None:
+        """Say why the load that plays is about to end."""
+        self._reason = reason
 
     def on_sigterm(self) -> None:
         """End the load on SIGTERM, also while a shape keeps Locust from listening to it (Locust 2.47)."""

@@ -106,6 +106,9 @@ class LoadPlan(msgspec.Struct, frozen=True, kw_only=True):
     transport: Transport = "reference"
     reference_share: float = 0.2
     """With the lean transport: the share of windows that stay on the reference."""
+    part: int = 0
+    parts: int = 1
+    """Several workers play one plan: this is what number `part` of them plays (see `harness.load.shares`)."""
     check_payload: bool = False
     """Check every sample row against the sandbox's formula; only a sandbox passes."""
 
@@ -124,8 +127,9 @@ class LoadPlan(msgspec.Struct, frozen=True, kw_only=True):
                 "a stage wants a negative number of windows or users",
             ),
             (
-                self.arrivals is not None and self.arrivals.peak > self.budget.max_rate_per_s,
-                f"arrivals come at up to {self.arrivals.peak if self.arrivals else 0:g}/s, the budget's max_rate_per_s is {self.budget.max_rate_per_s:g}",
+                self.arrivals is not None
+                and self.arrivals.peak / self.arrivals.parts > self.budget.max_rate_per_s,
+                f"arrivals come at up to {self.arrivals.peak / self.arrivals.parts if self.arrivals else 0:g}/s, the budget's max_rate_per_s is {self.budget.max_rate_per_s:g}{self._each}",
             ),
             (not 0 <= self.reference_share <= 1, f"reference_share {self.reference_share} is no share"),
             (self.creates_in_flight < 1, f"creates_in_flight {self.creates_in_flight} is below 1"),
@@ -145,6 +149,10 @@ class LoadPlan(msgspec.Struct, frozen=True, kw_only=True):
             ),
         )
 
+    @property
+    def _each(self) -> str:
+        return f" for this one of {self.parts} workers" if self.parts > 1 else ""
+
     def begin(self) -> Begin:
         """Return the engine's first message."""
         return Begin(
@@ -161,6 +169,8 @@ class LoadPlan(msgspec.Struct, frozen=True, kw_only=True):
             canary=True,
             transport=self.transport,
             reference_share=self.reference_share,
+            part=self.part,
+            parts=self.parts,
         )
 
 
@@ -189,7 +199,7 @@ def _step(plan: LoadPlan, t_s: float) -> Step | None:
 
 def pauses(plan: LoadPlan, scenario: str, user: int) -> random.Random:
     """Return the random numbers of one user: the same for the same seed, scenario and number."""
-    return random.Random(f"{plan.seed}:{scenario}:{user}")
+    return random.Random(f"{plan.seed}:{scenario}:{user * plan.parts + plan.part}")
 
 
 def write_plan(plan: LoadPlan, file: Path) -> None:

@@ -90,7 +90,7 @@ class Session:
         self._arrived = False
         self._recordings: list[tuple[int, int]] = []
         self._one_probe = BoundedSemaphore(1)
-        self._feed = Feed(plan.feed, plan.seed) if plan.feed is not None else None
+        self._feed = Feed(plan.feed, plan.seed, plan.part, plan.parts) if plan.feed is not None else None
         self._fed = True
         live = LiveSender(Path(plan.live_socket)) if plan.live_socket else None
         self._writer = HistoryWriter(Path(plan.history), plan.load_writer, live)

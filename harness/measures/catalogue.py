@@ -22,6 +22,7 @@ from harness.history.events import (
     WindowClosed,
     WindowReady,
     WindowUnknown,
+    WorkerLost,
 )
 from harness.history.samples import ACCEPTED, SENT
 from harness.measures.measure import (
@@ -228,7 +229,7 @@ def _breaches(portion: Portion, _of: str) -> Pair:
 
 def _deaths(portion: Portion, _of: str) -> Pair:
     ended = list(seen(portion, ProcessEnded))
-    return (sum(died(process) for process in ended), len(ended))
+    return (sum(map(died, ended)) + len(list(seen(portion, WorkerLost))), len(ended))
 
 
 def died(process: ProcessEnded) -> bool:
