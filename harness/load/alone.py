@@ -109,7 +109,7 @@ def _feed(options: Any) -> FeedPlan | None:
     if not options.feed:
         return None
     read_rows(Path(options.feed))  # what is wrong in it is said before anything starts
-    return FeedPlan(file=options.feed, order=options.feed_order)
+    return FeedPlan(file=str(Path(options.feed).resolve()), order=options.feed_order)
 
 
 def _arrivals(options: Any, budget: Budget) -> Arrivals | None:

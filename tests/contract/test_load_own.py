@@ -6,15 +6,32 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from harness.clock import SystemClock, nanoseconds
+from harness.conduct.assignment import load_plan
+from harness.conduct.folder import RunFolder
+from harness.conduct.orders import check_campaign
 from harness.history.events import FeedOpened, Note, Outcome, WindowAccepted, WindowClosed
 from harness.history.reader import History, read_history
 from harness.history.run import RunInfo, read_run
 from harness.judge.judge import judge
 from harness.load.feed import FeedPlan
-from harness.load.plan import OwnPlan, Step
-from tests.contract.test_load import LOCUST, _eventually, _says, child, fake, of, plan_file, run, the_run
+from harness.load.plan import OwnPlan, Step, write_plan
+from harness.target import load_target
+from tests.contract.test_load import (
+    LOCUST,
+    ROOT,
+    _eventually,
+    _says,
+    child,
+    fake,
+    of,
+    plan_file,
+    run,
+    the_run,
+)
 
 __all__ = ["fake"]
 
@@ -334,3 +351,26 @@ def test_what_goes_wrong_in_own_users_is_noted(fake: Any, tmp_path: Path) -> Non
     notes = [note.text for note in of(read_history(tmp_path / "history"), Note)]
     assert any(re.search(r"own users raised \d+ times: Bad: ValueError: oh", text) for text in notes), notes
     assert any("set exit code 1" in text for text in notes), notes
+
+
+def test_the_example_campaign_plays_as_the_conductor_has_it_played(fake: Any, tmp_path: Path) -> None:
+    server = fake()
+    campaign = ROOT / "examples" / "own_load.yaml"
+    target = tmp_path / "target.yaml"
+    target.write_text(f"schema: 1\nname: t\nkube: none\nurl: {server.url}\nmax_windows: unknown\n")
+    planned, _ = check_campaign(campaign)
+    folder, clock = RunFolder("r", tmp_path, tmp_path / "live.sock"), SystemClock.start()
+    orders = load_plan(planned, load_target(target), folder, clock, nanoseconds(2), campaign)
+    write_plan(msgspec.structs.replace(orders, hold_s=(0.5, 1.0)), tmp_path / "plan.json")
+
+    def enough() -> None:
+        history = read_history(tmp_path / "history")
+        assert {"/channels", "/live_metadata"} == {name for _, name in requests_of(history)}
+        assert {"live_viewer", "glancer"} == {event.persona for event in of(history, WindowAccepted)}
+
+    played(tmp_path / "plan.json", enough)
+    history = read_history(tmp_path / "history")
+    assert {error for errors in requests_of(history).values() for error in errors} == {""}
+    taken = history.samples["feed"]
+    assert {taken.texts[n] for n in taken.rows["user"]} == {"Searcher"}
+    assert list(taken.rows["row"][:7]) == [1, 2, 3, 4, 5, 6, 7][: len(taken.rows)]
