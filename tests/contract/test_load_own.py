@@ -364,6 +364,7 @@ def test_the_example_campaign_plays_as_the_conductor_has_it_played(fake: Any, tm
     write_plan(msgspec.structs.replace(orders, hold_s=(0.5, 1.0)), tmp_path / "plan.json")
 
     def enough() -> None:
+        _says(tmp_path / "history", '"persona":"glancer"')
         history = read_history(tmp_path / "history")
         assert {"/channels", "/live_metadata"} == {name for _, name in requests_of(history)}
         assert {"live_viewer", "glancer"} == {event.persona for event in of(history, WindowAccepted)}
