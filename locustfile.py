@@ -12,11 +12,10 @@ the engine's, a process of its own. Each start makes a run folder under reports/
 from locust import events
 
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
-from harness.load.alone import add_options, one_process
+from harness.load.alone import add_options
 from harness.load.hooks import refused
 from harness.load.locust_alone import Alone
 from harness.load.plan import LoadPlan, read_plan
@@ -49,8 +48,6 @@ __all__ = [
     "WaterfallWatcher",
     "Zombie",
 ]
-
-refused(lambda: one_process(sys.argv, os.environ))
 
 PLAN_FILE = os.environ.get("HARNESS_PLAN", "")
 PLAN: LoadPlan | None = refused(lambda: read_plan(Path(PLAN_FILE))) if PLAN_FILE else None

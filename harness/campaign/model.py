@@ -1,9 +1,10 @@
 """The campaign file as a frozen value (`schema: 1`); docs/campaigns.md explains every key to people."""
 
 import itertools
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, GetJsonSchemaHandler, field_validator, model_validator
+from pydantic.json_schema import JsonSchemaValue
 
 from harness.campaign.conditions import StopCondition
 from harness.documents import Document, Seconds
@@ -48,6 +49,8 @@ class Stage(Document):
 
     at: Seconds
     open_windows: int = Field(ge=0, le=10_000)
+    own_users: int | None = Field(default=None, ge=0, le=100_000)
+    """How many users of the locustfile are wanted; as many as before unless given."""
 
 
 class ArrivalStage(Document):
@@ -113,6 +116,38 @@ class Request(Document):
     frequency: Range = Range(min=0, max=500)
 
 
+class FileOrMore(Document):
+    """A file, written as its name alone or as a mapping that says more about it."""
+
+    file: str = Field(min_length=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _spelled_out(cls, given: object) -> object:
+        return {"file": given} if isinstance(given, str) else given
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: Any, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {"anyOf": [{"type": "string"}, handler(core)]}
+
+
+class Locustfile(FileOrMore):
+    """People's own users: a locustfile, which of its classes play, and what decides how many."""
+
+    users: tuple[str, ...] = ()
+    """Its user classes that play; all that are defined in it unless given."""
+    shape: str = ""
+    """Its LoadTestShape that decides how many there are; else the stages' `own_users`."""
+    tags: tuple[str, ...] = ()
+    exclude_tags: tuple[str, ...] = ()
+
+
+class Feed(FileOrMore):
+    """Rows for own users: a file with one JSON object per line, and in which order they are handed out."""
+
+    order: Literal["unique", "round_robin", "random"] = "unique"
+
+
 class Load(Document):
     """Who asks for windows, how many, how fast, and what they do when refused."""
 
@@ -120,6 +155,10 @@ class Load(Document):
     """Users: how many windows are kept open."""
     arrivals: Arrivals | None = None
     """Beside them, or instead: windows at planned instants."""
+    locustfile: Locustfile | None = None
+    """Own users, beside ours."""
+    feed: Feed | None = None
+    """Rows for own users."""
     creates_in_flight: int = Field(default=4, ge=1, le=1000)
     hold: Span
     """How long a window is consumed before it is closed."""
@@ -148,8 +187,22 @@ class Load(Document):
 
     @model_validator(mode="after")
     def _somebody(self) -> "Load":
-        if not self.stages and self.arrivals is None:
+        own = self.locustfile
+        if not self.stages and self.arrivals is None and (own is None or not own.shape):
             raise ValueError("nobody asks for windows: give `stages` (users), `arrivals`, or both")
+        counted = any(stage.own_users is not None for stage in self.stages)
+        if counted and own is None:
+            raise ValueError("own_users are users of a locustfile, and there is none: give `locustfile`")
+        if counted and own is not None and own.shape:
+            raise ValueError(
+                "the locustfile's shape decides how many of its users play: leave `own_users` out"
+            )
+        if own is not None and not own.shape and not counted:
+            raise ValueError(
+                "nobody says how many users of the locustfile play: give `own_users` in a stage, or its `shape`"
+            )
+        if self.feed is not None and own is None:
+            raise ValueError("a feed is for users of a locustfile, and there is none: give `locustfile`")
         if self.personas and self.historic_share:
             raise ValueError("historic_share is short for personas: give one of them")
         if self.personas and not any(self.personas.values()):

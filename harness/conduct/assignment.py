@@ -1,9 +1,13 @@
 """Translate the plan into what the load process is told: its endpoint, stages on the run's clock, and its budget."""
 
+from pathlib import Path
+
 from harness.campaign import Plan
 from harness.campaign.arrivals import stretches
+from harness.campaign.model import Stage
 from harness.clock import SystemClock, seconds
 from harness.conduct.folder import RunFolder
+from harness.conduct.own import feed_plan, own_plan
 from harness.focus.arrivals import Arrivals, Stretch
 from harness.focus.endpoint import endpoint_of
 from harness.focus.seam import Budget, Payload
@@ -12,9 +16,14 @@ from harness.target import Target
 
 
 def load_plan(
-    planned: Plan, target: Target, folder: RunFolder, clock: SystemClock, begins_ns: int
+    planned: Plan,
+    target: Target,
+    folder: RunFolder,
+    clock: SystemClock,
+    begins_ns: int,
+    campaign_file: Path,
 ) -> LoadPlan:
-    """Return the load process' orders; its first stage starts at instant `begins_ns`."""
+    """Return the load process' orders; its first stage starts at instant `begins_ns`. Files are named from the campaign file's folder."""
     load, begins_s = planned.campaign.load, seconds(begins_ns)
     request = load.request
     return LoadPlan(
@@ -35,7 +44,9 @@ def load_plan(
             frequency_max_hz=float(request.frequency.max),
         ),
         max_windows=target.window_limit,
-        stages=tuple(Step(begins_s + stage.at, stage.open_windows) for stage in load.stages),
+        stages=_steps(load.stages, begins_s),
+        own=own_plan(planned.campaign, campaign_file),
+        feed=feed_plan(planned.campaign, campaign_file),
         arrivals=arrivals_of(planned, begins_s),
         end_s=begins_s
         + planned.longest_s,  # the conductor ends it earlier; this is for a conductor that cannot
@@ -52,6 +63,15 @@ def load_plan(
         clock_start_ns=clock.start_ns,
         live_socket=str(folder.live_socket),
     )
+
+
+def _steps(stages: tuple[Stage, ...], begins_s: float) -> tuple[Step, ...]:
+    steps: list[Step] = []
+    for stage in stages:
+        own = steps[-1].own_users if steps else 0
+        own = own if stage.own_users is None else stage.own_users
+        steps.append(Step(begins_s + stage.at, stage.open_windows, own))
+    return tuple(steps)
 
 
 def arrivals_of(planned: Plan, begins_s: float) -> Arrivals | None:

@@ -257,7 +257,9 @@ class CapacityStage(Stage):
 
     def _load_of(self, arrivals: Arrivals, gate: Path, sought: Sought) -> Child:
         """Start the load of a probe; it waits until its gate is opened."""
-        plan = load_plan(self._prepared.plan, self._prepared.target, self._folder, self._clock, 0)
+        prepared = self._prepared
+        campaign = prepared.order.campaign
+        plan = load_plan(prepared.plan, prepared.target, self._folder, self._clock, 0, campaign)
         hold_s = self._order.hold_s if sought == "rate" else self._order.budget_s
         left = max(0, plan.budget.max_jobs - self._windows)
         plan = msgspec.structs.replace(

@@ -48,6 +48,16 @@ def explain(planned: Plan, experiments: dict[str, Path], target: Target | None) 
         total = sum(load.shares.values())
         shares = [f"{weight / total:.0%} {name}" for name, weight in load.shares.items() if weight]
         yield f"             by {', '.join(shares)}"
+    if (own := load.locustfile) is not None:
+        who = ", ".join(own.users) or "its user classes"
+        for stage in load.stages:
+            if stage.own_users is not None:
+                yield f"    {stage.at:7.1f} s  {stage.own_users} own users wanted"
+        yield f"             own users: {who} of {own.file}" + (
+            f", by its shape {own.shape}" if own.shape else ""
+        )
+    if load.feed is not None:
+        yield f"             rows for them: {load.feed.file}, {load.feed.order.replace('_', ' ')}"
     if (arrivals := arrivals_of(planned, 0.0)) is not None:
         for one in arrivals.stretches:
             rate = (

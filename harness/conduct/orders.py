@@ -14,6 +14,7 @@ from harness.conduct.asking import tls_of
 from harness.conduct.assignment import arrivals_of
 from harness.conduct.capacity_order import CapacityOrder
 from harness.conduct.experiments import find_experiments
+from harness.conduct.own import problems_of_own
 from harness.conduct.things import KINDS
 from harness.documents import line_of
 from harness.errors import FileProblems, InputError, Problem
@@ -65,6 +66,7 @@ def check_campaign(file: Path, overrides: dict[str, str] | None = None) -> tuple
     experiments, problems = _experiments(file, campaign)
     problems += _measures(file, campaign)
     problems += _conditions(file, campaign)
+    problems += problems_of_own(file, campaign)
     problems += [
         Problem(
             str(file),

@@ -136,7 +136,8 @@ class Stage:
     def _start_load(self, begins_ns: int) -> None:
         orders = self._folder.live_socket.parent / "load.json"  # may hold credentials: not for the record
         planned, target = self._prepared.plan, self._prepared.target
-        write_plan(load_plan(planned, target, self._folder, self._clock, begins_ns), orders)
+        campaign = self._prepared.order.campaign
+        write_plan(load_plan(planned, target, self._folder, self._clock, begins_ns, campaign), orders)
         self._load = self._children.start("load", "harness.load", ["--plan", str(orders)])
 
     def _start_chaos(self, at_ns: int, writer: str, moment: Moment) -> None:

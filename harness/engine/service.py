@@ -85,7 +85,7 @@ class Engine:
                 api=api,
                 payload=begin.payload,
                 purse=Purse(begin.budget, time.monotonic_ns()),
-                marks=Watermarks(begin.payload),
+                marks=Watermarks(begin.payload, begin.part, begin.parts),
                 record=self._record,
                 creates=asyncio.Semaphore(begin.creates_in_flight),
                 tell=self.tell,

@@ -15,8 +15,10 @@ Range = tuple[int, int]
 class Watermarks:
     """Hands out channel ranges; the engine takes one per create and gives it back when the window is over."""
 
-    def __init__(self, payload: Payload) -> None:
+    def __init__(self, payload: Payload, part: int = 0, parts: int = 1) -> None:
+        """Of all ranges those are handed out that begin at every `parts`-th channel, from `part` on."""
         self._payload = payload
+        self._part, self._parts = part, parts
         self._free: dict[int, deque[Range]] = {}
         self._open: set[Range] = set()
 
@@ -43,4 +45,5 @@ class Watermarks:
 
     def _of_width(self, width: int) -> list[Range]:
         last = self._payload.channel_max - width + 1
-        return [(low, low + width - 1) for low in range(self._payload.channel_min, last + 1)]
+        first = self._payload.channel_min + self._part
+        return [(low, low + width - 1) for low in range(first, last + 1, self._parts)]

@@ -259,6 +259,7 @@ class Window:
                 address=response.address,
                 lines_dt_s=response.lines_dt_s if self._ask.start_s is None else 0.0,
                 persona=self._ask.style.persona,
+                own_pace=self._ask.style.reading != "all",
             )
         )
 

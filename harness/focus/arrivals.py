@@ -41,6 +41,9 @@ class Arrivals(msgspec.Struct, frozen=True, kw_only=True):
     """One that is sent later than this after its instant is late."""
     in_flight: int = 1000
     """So many creates may be unanswered; an arrival beyond is not offered, since nothing may grow without end."""
+    part: int = 0
+    parts: int = 1
+    """Several engines share a plan: this one has every `parts`-th arrival from `part` on. Rates are those of all."""
 
     def __post_init__(self) -> None:
         problems = [text for wrong, text in self._checks() if wrong]
@@ -66,6 +69,7 @@ class Arrivals(msgspec.Struct, frozen=True, kw_only=True):
                 f"{self.expected:.0f} arrivals are more than {MOST}: a lower rate, or a shorter run",
             ),
             (not 0 <= self.late_after_s < float("inf"), "late_after is no time"),
+            (not 0 <= self.part < self.parts, f"there is no part {self.part} of {self.parts}"),
             (self.in_flight < 1, f"in_flight {self.in_flight} is below 1"),
         )
 
@@ -102,7 +106,7 @@ class Arrivals(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def instants_ns(arrivals: Arrivals) -> NDArray[np.int64]:
-    """Return the instants of all arrivals in nanoseconds of the run, in order: the same for equal `arrivals`.
+    """Return the instants of the arrivals (of one part of them) in nanoseconds of the run, in order: the same for equal `arrivals`.
 
     Both processes are one with rate 1, put through the inverse of the expected number of arrivals so far: even steps of 1 (the first at
     a half), or steps drawn from the exponential distribution.
@@ -118,13 +122,13 @@ def instants_ns(arrivals: Arrivals) -> NDArray[np.int64]:
             steps = -np.log1p(-chance.random(int(missing + 6 * missing**0.5) + 16))
             counts = np.concatenate([counts, (counts[-1] if len(counts) else 0.0) + np.cumsum(steps)])
         counts = counts[counts < total]
-    return _inverse(arrivals.stretches, counts)
+    return _inverse(arrivals.stretches, counts)[arrivals.part :: arrivals.parts]
 
 
 def holds_s(arrivals: Arrivals, count: int, hold_s: tuple[float, float]) -> NDArray[np.float64]:
     """Return how long each of `count` windows is held, drawn evenly between least and most."""
     chance = np.random.Generator(np.random.PCG64([arrivals.seed, 1]))
-    return chance.uniform(*hold_s, count)
+    return chance.uniform(*hold_s, count * arrivals.parts)[arrivals.part :: arrivals.parts]
 
 
 def _inverse(stretches: tuple[Stretch, ...], counts: NDArray[np.float64]) -> NDArray[np.int64]:

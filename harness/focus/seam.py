@@ -98,6 +98,9 @@ class Begin(Ask, frozen=True, kw_only=True, tag="begin"):
     transport: Transport = "reference"
     reference_share: float = 0.2
     """With `lean`: the share of windows that stay on the reference, so that both can be compared."""
+    part: int = 0
+    parts: int = 1
+    """Several engines load one server: each takes channel ranges that no other takes."""
 
 
 class Play(Ask, frozen=True, kw_only=True, tag="play"):

@@ -108,6 +108,14 @@ class ProcessEnded(Event, frozen=True, kw_only=True, tag="process_ended"):
     exit_code: int
 
 
+class WorkerLost(Event, frozen=True, kw_only=True, tag="worker_lost"):
+    """A worker of a load that several play is not heard of any more; how it ended is not known."""
+
+    process: str
+    pid: int
+    """0 where it never said."""
+
+
 class ConditionState(StrEnum):
     """What is known of a stop condition at one moment."""
 
@@ -183,6 +191,15 @@ class ProbeEnded(Event, frozen=True, kw_only=True, tag="probe_ended"):
     probe: int
 
 
+class FeedOpened(Event, frozen=True, kw_only=True, tag="feed_opened"):
+    """Rows for people's own users are at hand: of which file, how many, handed out in which order."""
+
+    file: str
+    order: str
+    """unique, round_robin or random."""
+    rows: int
+
+
 class WindowAccepted(Event, frozen=True, kw_only=True, tag="window_accepted"):
     """`POST /configure` answered 200: a window is possibly open (its stream has shown nothing yet)."""
 
@@ -195,6 +212,8 @@ class WindowAccepted(Event, frozen=True, kw_only=True, tag="window_accepted"):
     """How much time a row of its live streams takes; 0 where the answer did not say."""
     persona: str = ""
     """Which kind of user asked for it; `arrival` for a plan's arrivals."""
+    own_pace: bool = False
+    """Its user reads at a pace of its own, or not at all: its frames are nobody's lateness."""
 
 
 class WindowReady(Event, frozen=True, kw_only=True, tag="window_ready"):
@@ -452,11 +471,13 @@ AnyEvent = Union[  # noqa: UP007  (msgspec builds its decoder from this union)
     RunEnded,
     ProcessStarted,
     ProcessEnded,
+    WorkerLost,
     StopConditionChanged,
     ArrivalsPlanned,
     CapacitySought,
     ProbeStarted,
     ProbeEnded,
+    FeedOpened,
     Note,
     WindowAccepted,
     WindowReady,

@@ -12,7 +12,7 @@ import numpy as np
 
 from harness.history.events import Record
 from harness.history.histogram import counted
-from harness.history.samples import ARRIVALS, FRAMES, Rows, SampleKind
+from harness.history.samples import ARRIVALS, FEED, FRAMES, REQUESTS, Rows, SampleKind
 
 LATENCY_BOUNDS_S: tuple[float, ...] = (
     0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
@@ -35,6 +35,18 @@ class AttemptCount(msgspec.Struct, frozen=True):
     """The times from the intended instant on, where they differ (open arrivals)."""
 
 
+class RequestCount(msgspec.Struct, frozen=True):
+    """Requests of people's own users of one type and name: how many, how many of them failed, and how long they took."""
+
+    type: str
+    name: str
+    count: int
+    failed: int
+    latency_sum_s: float
+    buckets: tuple[int, ...]
+    """Counts per bucket of LATENCY_BOUNDS_S, not cumulative, one more for the rest."""
+
+
 class Second(msgspec.Struct, frozen=True, kw_only=True):
     """The aggregate of one block of samples of one writer (at most a second of time)."""
 
@@ -48,6 +60,7 @@ class Second(msgspec.Struct, frozen=True, kw_only=True):
     arrivals: dict[str, int] = {}
     """Planned arrivals by fate: `sent`, or why they were not offered."""
     late_max_ns: int = 0
+    requests: tuple[RequestCount, ...] = ()
 
 
 class LiveSender:
@@ -117,6 +130,10 @@ def second_of(writer: str, kind: SampleKind, rows: Rows, texts: list[str]) -> Se
             bytes=int(rows["bytes"].sum()),
             lag_max_ns=int(rows["lag_ns"].max()),
         )
+    if kind.name == REQUESTS.name:
+        return Second(writer=writer, sample=kind.name, requests=_requests(rows, texts))
+    if kind.name == FEED.name:
+        return Second(writer=writer, sample=kind.name)
     counts = []
     latencies_s = (rows["done_ns"] - rows["sent_ns"]) / 1e9
     bucket = np.searchsorted(LATENCY_BOUNDS_S, latencies_s, side="left")
@@ -137,3 +154,23 @@ def second_of(writer: str, kind: SampleKind, rows: Rows, texts: list[str]) -> Se
             )
         )
     return Second(writer=writer, sample=kind.name, attempts=tuple(counts))
+
+
+def _requests(rows: Rows, texts: list[str]) -> tuple[RequestCount, ...]:
+    counts = []
+    bucket = np.searchsorted(LATENCY_BOUNDS_S, rows["took_ns"] / 1e9, side="left")
+    failed = np.array([bool(texts[n]) for n in rows["error"].tolist()], dtype=bool)
+    keys = rows["type"].astype(np.uint64) << np.uint64(32) | rows["name"].astype(np.uint64)
+    for key in np.unique(keys):
+        chosen = keys == key
+        counts.append(
+            RequestCount(
+                texts[int(key) >> 32],
+                texts[int(key) & 0xFFFFFFFF],
+                int(chosen.sum()),
+                int(failed[chosen].sum()),
+                float(rows["took_ns"][chosen].sum() / 1e9),
+                tuple(int(n) for n in np.bincount(bucket[chosen], minlength=len(LATENCY_BOUNDS_S) + 1)),
+            )
+        )
+    return tuple(counts)

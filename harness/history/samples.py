@@ -75,7 +75,42 @@ ARRIVALS = SampleKind(
 )
 """What became of planned arrivals: every one is in exactly one row."""
 
-KINDS: dict[str, SampleKind] = {kind.name: kind for kind in (ATTEMPTS, FRAMES, ARRIVALS)}
+REQUESTS = SampleKind(
+    "requests",
+    np.dtype(
+        [
+            ("sent_ns", "<i8"),
+            ("took_ns", "<i8"),  # as whoever made the request measured it
+            ("bytes", "<i8"),
+            ("type", "<u4"),  # text: GET, POST, or whatever its maker calls it
+            ("name", "<u4"),  # text; capped in number, further ones are `OTHER`
+            (
+                "error",
+                "<u4",
+            ),  # text: the exception's class and, where there is one, the status; empty for a success
+        ]
+    ),
+    ("type", "name", "error"),
+)
+"""Requests of people's own user classes, one row each."""
+
+FEED = SampleKind(
+    "feed",
+    np.dtype(
+        [
+            ("at_ns", "<i8"),
+            ("row", "<i8"),  # its line in the feed's file, from 1
+            ("user", "<u4"),  # text: the class of the user that took it
+        ]
+    ),
+    ("user",),
+)
+"""Rows of a feed that were handed to users."""
+
+KINDS: dict[str, SampleKind] = {kind.name: kind for kind in (ATTEMPTS, FRAMES, ARRIVALS, REQUESTS, FEED)}
+
+OTHER = "(other)"
+"""What names beyond a cap are counted under."""
 
 SENT = "sent"
 """The `fate` of an arrival that was sent, on time or late."""

@@ -16,6 +16,7 @@ from harness.history.events import (
     ProcessStarted,
     RunStarted,
     WatcherState,
+    WorkerLost,
 )
 from harness.judge.findings import Gap, ProcessDeath
 from harness.judge.record import SECOND_NS, RunRecord
@@ -85,6 +86,8 @@ def _writers(record: RunRecord) -> list[str]:
         open_pids.pop(ended.pid, None)
         if died(ended):
             missing.append(f"process {ended.process} died with exit code {ended.exit_code}")
+    for lost in record.of(WorkerLost):  # said so, and a matter of validity
+        open_pids.pop(lost.pid, None)
     missing += [f"process {name} (pid {pid}) has no end in the record" for pid, name in open_pids.items()]
     writers = {line.writer for line in record.records}
     unheard = {  # asked to end before they had begun: they opened nothing, so nothing of theirs is missing
@@ -97,7 +100,8 @@ def _writers(record: RunRecord) -> list[str]:
         for started in record.of(ProcessStarted)
         if started.pid not in unheard and not any(_wrote(writer, started.process) for writer in writers)
     ]
-    if record.run.planned_s > 0 and not len(record.attempts.rows) and _asking(record):
+    asked = len(record.attempts.rows) or len(record.requests.rows)
+    if record.run.planned_s > 0 and not asked and _asking(record):
         missing.append("the record has no attempt: the load wrote nothing")
     return missing
 

@@ -43,6 +43,7 @@ from harness.judge.findings import (
     RunSummary,
 )
 from harness.judge.gates import Concluded, judge_gates
+from harness.judge.own import own
 from harness.judge.reclaim import reclaim
 from harness.judge.record import COUNTED, SECOND_NS, RunRecord, outcome_counts
 from harness.judge.recovery import recoveries
@@ -114,6 +115,7 @@ def judge(run: RunInfo, history: History) -> Findings:
         spreads=spreads(record),
         arrivals=came,
         streams=streamed,
+        own=own(record),
         disagreements=disagreements(seconds),
         gaps=blind_spots,
         incomplete=missing,

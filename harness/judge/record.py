@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from harness.history.events import Event, Phase, PhaseChanged, Record, RunEnded
 from harness.history.reader import History, Samples
 from harness.history.run import RunInfo
-from harness.history.samples import ARRIVALS, ATTEMPTS, FRAMES, Rows
+from harness.history.samples import ARRIVALS, ATTEMPTS, FEED, FRAMES, REQUESTS, Rows, SampleKind
 from harness.judge.findings import PhaseSpan
 from harness.judge.kinds import Kind, by_kind
 from harness.judge.steps import Ints, ints
-from harness.measures.portion import CONFIGURE, Portion, of_arrivals, of_samples
+from harness.measures.portion import CONFIGURE, Portion, of_arrivals, of_requests, of_samples
 
 SECOND_NS = 1_000_000_000
 Spans = tuple[tuple[int, int], ...]
@@ -51,18 +51,37 @@ class RunRecord:
     @cached_property
     def attempts(self) -> Samples:
         """Every HTTP attempt."""
-        return self.history.samples.get(ATTEMPTS.name) or Samples(ATTEMPTS, np.empty(0, ATTEMPTS.dtype), ())
+        return self._samples(ATTEMPTS)
 
     @cached_property
     def arrivals(self) -> Samples:
         """What became of every planned arrival."""
-        return self.history.samples.get(ARRIVALS.name) or Samples(ARRIVALS, np.empty(0, ARRIVALS.dtype), ())
+        return self._samples(ARRIVALS)
+
+    @cached_property
+    def requests(self) -> Samples:
+        """Every request of people's own users."""
+        return self._samples(REQUESTS)
+
+    @cached_property
+    def feed(self) -> Samples:
+        """Every row of a feed that was handed out."""
+        return self._samples(FEED)
+
+    def _samples(self, kind: SampleKind) -> Samples:
+        return self.history.samples.get(kind.name) or Samples(kind, np.empty(0, kind.dtype), ())
 
     @cached_property
     def frames(self) -> Rows:
         """Every frame."""
         found = self.history.samples.get(FRAMES.name)
         return np.empty(0, FRAMES.dtype) if found is None else found.rows
+
+    @cached_property
+    def answered_ns(self) -> Ints:
+        """When each request of people's own users was over."""
+        over: Ints = self.requests.rows["sent_ns"] + self.requests.rows["took_ns"]
+        return over
 
     @cached_property
     def creates(self) -> Rows:
@@ -84,6 +103,7 @@ class RunRecord:
         last = [record.event.at_ns for record in self.records[-1:]]
         last += [int(self.attempts.rows["done_ns"].max())] if len(self.attempts.rows) else []
         last += [int(self.frames["at_ns"].max())] if len(self.frames) else []
+        last += [int(self.answered_ns.max())] if len(self.requests.rows) else []
         return max(last, default=0)
 
     # --- phases -----------------------------------------------------------------------------------
@@ -135,6 +155,7 @@ class RunRecord:
         )
         came = self.arrivals.rows[within(self.arrivals.rows["intended_ns"], spans)]
         arrived = of_arrivals(self.arrivals, came)
+        own = of_requests(self.requests, self.requests.rows[within(self.answered_ns, spans)])
         chosen = within(self._event_ns, spans)
         events = tuple(self.records[i] for i in np.flatnonzero(chosen))
         return Portion(
@@ -143,6 +164,8 @@ class RunRecord:
             planned_ns=portion.planned_ns,
             arrivals=arrived.arrivals,
             lateness_ns=arrived.lateness_ns,
+            own=own.own,
+            own_ns=own.own_ns,
             frames=portion.frames,
             rows=portion.rows,
             bytes=portion.bytes,

@@ -51,12 +51,12 @@ def streams(record: RunRecord) -> StreamsFinding | None:
     accepted = {one.window: one for one in record.of(WindowAccepted)}
     rows = record.frames
     rows = rows[np.lexsort((rows["at_ns"], rows["stream"], rows["window"]))]
-    read = np.isin(rows["window"], [n for n, one in accepted.items() if one.persona in OWN_PACE], invert=True)
+    read = np.isin(rows["window"], [n for n, one in accepted.items() if _own_pace(one)], invert=True)
     rows = rows[read]
     if not len(rows):
         return None
     gaps = _gaps(rows, accepted)
-    personas = sorted({one.persona for one in accepted.values()} - OWN_PACE)
+    personas = sorted({one.persona for one in accepted.values() if not _own_pace(one)})
     of_persona = {name: [n for n, one in accepted.items() if one.persona == name] for name in personas}
     told = (
         _row(rows[np.isin(rows["window"], windows)], gaps, np.isin(gaps.frames["window"], windows), name)
@@ -131,6 +131,11 @@ def _row(
     )
 
 
+def _own_pace(window: WindowAccepted) -> bool:
+    """Say whether a window's user read at a pace of its own (records of before say so by the persona's name alone)."""
+    return window.own_pace or window.persona in OWN_PACE
+
+
 def _transports(
     record: RunRecord, accepted: dict[int, WindowAccepted], rows: Rows, gaps: _Gaps
 ) -> tuple[TransportRow, ...]:
@@ -138,7 +143,7 @@ def _transports(
     ready = {
         one.window: one
         for one in record.of(WindowReady)
-        if one.window in accepted and accepted[one.window].persona not in OWN_PACE
+        if one.window in accepted and not _own_pace(accepted[one.window])
     }
     closed = {one.window: one for one in record.of(WindowClosed)}
     found = []

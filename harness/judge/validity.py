@@ -7,6 +7,7 @@ fault of ours changed is no surprise.
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from harness.history.events import (
     ProcessEnded,
     RunEnded,
     WindowAccepted,
+    WorkerLost,
 )
 from harness.judge.findings import (
     ArrivalsFinding,
@@ -77,6 +79,9 @@ class Check:
     measure: Callable[[_Look], tuple[float | None, str]]
 
 
+Said = TypeVar("Said", bound=LoadState | CanarySeen)
+
+
 def _lag(look: _Look) -> tuple[float | None, str]:
     states = look.record.of(LoadState)
     at_ns, lags = ints(state.at_ns for state in states), ints(state.lag_ns for state in states)
@@ -89,13 +94,15 @@ def _lag(look: _Look) -> tuple[float | None, str]:
 
 
 def _cpu(look: _Look) -> tuple[float | None, str]:
-    states = look.record.of(LoadState)
-    inside = look.inside(ints(state.at_ns for state in states))
-    cpu = np.array([state.cpu for state in states], dtype=np.float64)[inside]
-    if len(cpu) < MEAN_OVER:
+    means = []
+    for states in _by_engine(look, LoadState):
+        inside = look.inside(ints(state.at_ns for state in states))
+        cpu = np.array([state.cpu for state in states], dtype=np.float64)[inside]
+        if len(cpu) >= MEAN_OVER:
+            means.append(float(np.convolve(cpu, np.full(MEAN_OVER, 1 / MEAN_OVER), mode="valid").max()))
+    if not means:
         return None, "the load said too little of its processor time"
-    means = np.convolve(cpu, np.full(MEAN_OVER, 1 / MEAN_OVER), mode="valid")
-    return float(means.max()), f"processor time of the load, the worst {MEAN_OVER} s"
+    return max(means), f"processor time of the load, the worst {MEAN_OVER} s"
 
 
 def _canary(look: _Look) -> tuple[float | None, str]:
@@ -118,18 +125,36 @@ def _canary_lost(look: _Look) -> tuple[float | None, str]:
 
 def _load_silent(look: _Look) -> tuple[float | None, str]:
     """Measure the longest time without a word: a loop that stands still says nothing, and so its lateness comes late and once."""
-    said_ns = ints(state.at_ns for state in look.record.of(LoadState))
-    if not len(said_ns) and look.record.run.planned_s <= 0:
+    said = _said(look, LoadState)
+    if not said and look.record.run.planned_s <= 0:
         return None, "no load was played"
-    return _silence_s(said_ns, look.counted), "without a word from the load"
+    return _longest_silence_s(said, look.counted), "without a word from the load"
 
 
 def _canary_silent(look: _Look) -> tuple[float | None, str]:
     """Measure the longest time without a canary; its engine says once that it begins, so one that never sang is missed too."""
-    seen = look.record.of(CanarySeen)
-    if not seen:
+    said = _said(look, CanarySeen)
+    if not said:
         return None, "the engine had no canary"
-    return _silence_s(ints(one.at_ns for one in seen), look.counted), "without the canary stream"
+    return _longest_silence_s(said, look.counted), "without the canary stream"
+
+
+def _said(look: _Look, kind: type[LoadState] | type[CanarySeen]) -> list[Ints]:
+    return [ints(event.at_ns for event in events) for events in _by_engine(look, kind)]
+
+
+def _by_engine(look: _Look, kind: type[Said]) -> list[list[Said]]:
+    """Return what each engine said of one kind: a load may have several, and none stands in for another."""
+    found: dict[str, list[Said]] = {}
+    for record in look.record.records:
+        if isinstance(record.event, kind):
+            found.setdefault(record.writer, []).append(record.event)
+    return list(found.values())
+
+
+def _longest_silence_s(said: list[Ints], counted: Spans) -> float:
+    """Return the longest silence of any engine; of nobody, if none ever said a word."""
+    return max((_silence_s(said_ns, counted) for said_ns in said or [ints(())]), default=0.0)
 
 
 def _silence_s(said_ns: Ints, counted: Spans) -> float:
@@ -149,7 +174,8 @@ def _clock(look: _Look) -> tuple[float | None, str]:
 
 def _lost(look: _Look) -> tuple[float | None, str]:
     ended = look.record.of(ProcessEnded)
-    names = sorted({one.process for one in ended if died(one)})
+    lost = {one.process for one in look.record.of(WorkerLost)}
+    names = sorted(lost | {one.process for one in ended if died(one)})
     return float(len(names)), f"processes of the run died{': ' + ', '.join(names) if names else ''}"
 
 

@@ -22,6 +22,7 @@ from locust.env import Environment  # noqa: E402
 
 from harness.errors import HarnessError  # noqa: E402
 from harness.load.hooks import Hooks, complain  # noqa: E402
+from harness.load.own import OwnUsers, show  # noqa: E402
 from harness.load.plan import LoadPlan, read_plan  # noqa: E402
 from harness.load.shape import CampaignShape  # noqa: E402
 from harness.load.users import PlannedArrivals, chosen  # noqa: E402
@@ -31,11 +32,16 @@ LIFELINE_VARIABLE = "HARNESS_LIFELINE_FD"
 
 def play(plan: LoadPlan) -> int:
     """Play `plan` to its end; return the exit code."""
-    users = chosen(plan.personas) if plan.stages else []
+    own = OwnUsers(plan, plan.own) if plan.own is not None else None
+    users = chosen(plan.personas) if plan.stages or plan.arrivals is None else []
     if plan.arrivals is not None:
         users.append(PlannedArrivals)
     environment = Environment(user_classes=users, shape_class=CampaignShape.of(plan)(), stop_timeout=0)
-    hooks = Hooks(environment, lambda _: plan)
+    if own is not None:
+        environment.events.test_stop.add_listener(own.end)  # before ours, which ends the engine
+    hooks = Hooks(environment, lambda _: plan, also_wanted=own.windows if own is not None else lambda: 0)
+    if own is not None:
+        environment.events.test_start.add_listener(lambda **_: own.begin(hooks.session, hooks.requested))
     runner = environment.create_local_runner()
     told = Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -64,10 +70,17 @@ def _watch_lifeline(told: Event) -> Any:
 def main() -> int:
     """Read the plan and play it."""
     parser = argparse.ArgumentParser(prog="python -m harness.load", description=__doc__)
-    parser.add_argument("--plan", type=Path, required=True, help="a LoadPlan as JSON (harness.load.plan)")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--plan", type=Path, help="a LoadPlan as JSON (harness.load.plan)")
+    what.add_argument(
+        "--look", type=Path, help="a locustfile: print its users and shapes, or what is wrong, as JSON"
+    )
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
+    given = parser.parse_args()
     try:
-        return play(read_plan(parser.parse_args().plan))
+        if given.look is not None:
+            return show(given.look)
+        return play(read_plan(given.plan))
     except HarnessError as error:
         complain(error)
         return int(error.code)

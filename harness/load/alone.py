@@ -5,7 +5,7 @@ and no HARNESS_TARGET no target file is read at all, so that a URL is enough.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from harness.documents import duration_s
@@ -13,6 +13,7 @@ from harness.errors import InputError
 from harness.focus.arrivals import Arrivals, Stretch
 from harness.focus.endpoint import Endpoint, Timeouts
 from harness.focus.seam import Budget, Payload
+from harness.load.feed import ORDERS, FeedPlan, read_rows
 from harness.load.plan import LoadPlan
 from harness.target import Target, find_target, load_target
 from harness.target.load import TARGET_VARIABLE
@@ -20,11 +21,6 @@ from harness.target.load import TARGET_VARIABLE
 REPORTS = "reports"
 ENGINE_STARTS_S = 3.0
 """The first arrival comes so long after Locust's start: an engine that is still starting would be late."""
-DISTRIBUTION = {
-    "--master": "LOCUST_MODE_MASTER",
-    "--worker": "LOCUST_MODE_WORKER",
-    "--processes": "LOCUST_PROCESSES",
-}
 
 
 def add_options(parser: Any) -> None:
@@ -57,6 +53,10 @@ def add_options(parser: Any) -> None:
         default="reference",
         help="what carries the streams (reference)",
     )
+    group.add_argument("--feed", default="", help="rows for own users: a file with one JSON object per line")
+    group.add_argument(
+        "--feed-order", choices=ORDERS, default="unique", help="in which order they are handed out (unique)"
+    )
     group.add_argument("--channels", type=int, default=50, help="channels per window (50)")
     group.add_argument("--lines-dt", default="100ms", help="time between rows of a live window (100ms)")
     group.add_argument("--load-seed", type=int, default=0, help="seed of pauses and hold times (0)")
@@ -69,17 +69,6 @@ def add_options(parser: Any) -> None:
     parser.add_argument(
         "--reports", default=REPORTS, include_in_web_ui=False, help="where run folders are made (reports)"
     )
-
-
-def one_process(arguments: Sequence[str], variables: Mapping[str, str]) -> None:
-    """Refuse Locust's distribution, before it forks: every process would have a budget and a count of its own."""
-    asked = {argument.partition("=")[0] for argument in arguments} & set(DISTRIBUTION)
-    asked |= {name for name, variable in DISTRIBUTION.items() if variables.get(variable)}
-    if asked:
-        raise InputError(
-            f"one load process plays a load: start Locust without {', '.join(sorted(asked))} "
-            "(one core reads about a hundred live windows)"
-        )
 
 
 def own_target(host: str | None) -> Target | None:
@@ -99,6 +88,7 @@ def own_plan(target: Target | None, options: Any, host: str | None) -> LoadPlan:
         budget=budget,
         arrivals=_arrivals(options, budget),
         transport=options.transport,
+        feed=_feed(options),
         payload=Payload(
             duration_s=_whole_seconds(_seconds("--lines-dt", options.lines_dt) * height, options.lines_dt),
             height=height,
@@ -113,6 +103,13 @@ def own_plan(target: Target | None, options: Any, host: str | None) -> LoadPlan:
         storm=options.storm,
         seed=options.load_seed,
     )
+
+
+def _feed(options: Any) -> FeedPlan | None:
+    if not options.feed:
+        return None
+    read_rows(Path(options.feed))  # what is wrong in it is said before anything starts
+    return FeedPlan(file=str(Path(options.feed).resolve()), order=options.feed_order)
 
 
 def _arrivals(options: Any, budget: Budget) -> Arrivals | None:

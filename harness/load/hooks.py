@@ -14,23 +14,33 @@ from gevent.lock import BoundedSemaphore
 
 from harness.errors import Exit, HarnessError, gravest
 from harness.load.plan import LoadPlan
+from harness.load.requested import OURS
 from harness.load.session import Session
+from harness.load.shape import CampaignShape
+from harness.load.users import Persona, PlannedArrivals
 
 PlanMaker = Callable[[Any], LoadPlan]
 
 
 class Hooks:
-    """The listeners of one Locust environment. `plan` is called at each start, `ended` after each end with the exit code."""
+    """The listeners of one Locust environment. `plan` is called at each start, `ended` after each end with the exit code.
+
+    `leave` is told when this load has to end, if it is part of a larger one that decides.
+    """
 
     def __init__(
         self,
         environment: Any,
         plan: PlanMaker,
         ended: Callable[[Exit, str], None] | None = None,
+        also_wanted: Callable[[], int] = lambda: 0,
+        leave: Callable[[str], None] | None = None,
     ) -> None:
         self._environment = environment
         self._plan = plan
         self._ended = ended
+        self._also_wanted = also_wanted
+        self._leave = leave
         self._endings = [Exit.OK]
         self._reason = "planned"
         self._one_end = BoundedSemaphore(1)
@@ -40,6 +50,7 @@ class Hooks:
         environment.events.test_start.add_listener(self._guarded(self._start))
         environment.events.test_stop.add_listener(self._guarded(self._stop))
         environment.events.quitting.add_listener(self._guarded(self._quit))
+        environment.events.request.add_listener(self.requested)
 
     @property
     def session(self) -> Session | None:
@@ -51,12 +62,24 @@ class Hooks:
         """The exit code as far as it is known."""
         return gravest(self._endings)
 
+    def requested(self, context: Any = None, **request: Any) -> None:
+        """Write down a request of somebody's own user class."""
+        session = self.session
+        if session is not None and context is not OURS:
+            self._guarded(lambda: session.requested.heard(**request))()
+
     def end_users(self, reason: str) -> None:
         """Stop all users soon, and the process with them unless a web page is there to start them again."""
         self._reason = reason
         runner = self._environment.runner
-        if runner is not None:
+        if self._leave is not None:
+            self._leave(reason)
+        elif runner is not None:
             gevent.spawn(runner.stop if self._environment.web_ui else runner.quit)
+
+    def because(self, reason: str) -> None:
+        """Say why the load that plays is about to end."""
+        self._reason = reason
 
     def on_sigterm(self) -> None:
         """End the load on SIGTERM, also while a shape keeps Locust from listening to it (Locust 2.47)."""
@@ -91,12 +114,20 @@ class Hooks:
         self._environment.process_exit_code = int(self.ending)
 
     def _wanted(self) -> int:
+        return self._wanted_of_ours() + self._also_wanted()
+
+    def _wanted_of_ours(self) -> int:
         shape = self._environment.shape_class
-        wanted = shape.wanted() if shape is not None and hasattr(shape, "wanted") else None
+        wanted = shape.wanted() if isinstance(shape, CampaignShape) else None
         if wanted is not None:
             return int(wanted)
         runner = self._environment.runner
-        return int(runner.target_user_count) if runner is not None else 0
+        if runner is None:
+            return 0
+        others = {user.__name__ for user in runner.user_classes if not issubclass(user, Persona)}
+        if not others - {PlannedArrivals.__name__}:
+            return int(runner.target_user_count)
+        return sum(count for name, count in runner.user_classes_count.items() if name not in others)
 
     def _guarded(self, job: Callable[[], None]) -> Callable[..., None]:
         def listener(**_: Any) -> None:

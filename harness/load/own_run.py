@@ -6,14 +6,15 @@ Called at each start and end of Locust alone, so that `harness judge` reads such
 import datetime as dt
 import getpass
 import platform
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
 import harness
-from harness.clock import SystemClock
+from harness.clock import Instant, SystemClock
 from harness.errors import Exit, RecordUnusable
-from harness.history.events import Phase, PhaseChanged, RunEnded, RunStarted
+from harness.history.events import Event, Phase, PhaseChanged, RunEnded, RunStarted
 from harness.history.run import RunInfo, write_run
 from harness.history.writer import HistoryWriter
 from harness.load.plan import LoadPlan
@@ -30,7 +31,7 @@ class OwnRun:
         began = _now()
         self.folder = _fresh(reports, f"{began:%Y%m%d-%H%M%S}-locust")
         self.plan = msgspec.structs.replace(
-            plan, history=str(self.folder / "history"), clock_start_ns=clock.start_ns
+            plan, history=str(self.folder.resolve() / "history"), clock_start_ns=clock.start_ns
         )
         self._run = RunInfo(
             run_id=self.folder.name,
@@ -55,6 +56,10 @@ class OwnRun:
             RunStarted(at_ns=clock.now(), run_id=self._run.run_id, campaign=WRITER, target=plan.endpoint.url)
         )
         self._writer.event(PhaseChanged(at_ns=clock.now(), phase=Phase.BASELINE))
+
+    def write(self, event: Callable[[Instant], Event]) -> None:
+        """Append an event to the run's record; it is made for the present instant."""
+        self._writer.event(event(self._clock.now()))
 
     def end(self, code: Exit, reason: str) -> None:
         """Write how the run ended."""

@@ -13,6 +13,7 @@ from harness.errors import InputError
 from harness.focus.arrivals import Arrivals
 from harness.focus.endpoint import Endpoint
 from harness.focus.seam import Begin, Budget, Payload, Transport
+from harness.load.feed import FeedPlan
 
 PERSONAS = (
     "live_viewer",
@@ -37,6 +38,28 @@ class Step(msgspec.Struct, frozen=True):
 
     at_s: float
     open_windows: int
+    own_users: int = 0
+    """How many users of the locustfile are wanted, unless a shape of it decides."""
+
+
+class OwnPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """A locustfile of somebody's own, played beside ours."""
+
+    file: str
+    users: tuple[str, ...] = ()
+    """Which of its user classes; empty: all that are defined in it."""
+    shape: str = ""
+    """Which of its shapes decides how many of its users there are; empty: the stages' `own_users`."""
+    tags: tuple[str, ...] = ()
+    exclude_tags: tuple[str, ...] = ()
+
+
+class OwnSeen(msgspec.Struct, frozen=True, kw_only=True):
+    """What `python -m harness.load --look` says of a locustfile: what is in it, or what is wrong (file, line, words)."""
+
+    users: tuple[str, ...] = ()
+    shapes: tuple[str, ...] = ()
+    problems: tuple[tuple[str, int, str], ...] = ()
 
 
 class LoadPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,6 +80,10 @@ class LoadPlan(msgspec.Struct, frozen=True, kw_only=True):
 
     `<file>.ready` is made when nothing but this file is waited for; once `<file>.closed` is there no more are sent.
     """
+    own: OwnPlan | None = None
+    """User classes of a locustfile, beside ours."""
+    feed: FeedPlan | None = None
+    """Rows for them."""
     end_s: float | None = None
     """When the load ends by itself, in seconds of the run; None: when it is told to."""
     creates_in_flight: int = 5
@@ -87,6 +114,9 @@ class LoadPlan(msgspec.Struct, frozen=True, kw_only=True):
     transport: Transport = "reference"
     reference_share: float = 0.2
     """With the lean transport: the share of windows that stay on the reference."""
+    part: int = 0
+    parts: int = 1
+    """Several workers play one plan: this is what number `part` of them plays (see `harness.load.shares`)."""
     check_payload: bool = False
     """Check every sample row against the sandbox's formula; only a sandbox passes."""
 
@@ -101,12 +131,13 @@ class LoadPlan(msgspec.Struct, frozen=True, kw_only=True):
             (self.schema != 1, f"schema {self.schema} is not 1"),
             (times != sorted(times), "stages are not in the order of their times"),
             (
-                any(step.open_windows < 0 for step in self.stages),
-                "a stage wants a negative number of windows",
+                any(step.open_windows < 0 or step.own_users < 0 for step in self.stages),
+                "a stage wants a negative number of windows or users",
             ),
             (
-                self.arrivals is not None and self.arrivals.busiest > self.budget.max_rate_per_s * ROUNDING,
-                f"arrivals come at up to {self.arrivals.busiest if self.arrivals else 0:g}/s, the budget's max_rate_per_s is {self.budget.max_rate_per_s:g}",
+                self.arrivals is not None
+                and self.arrivals.busiest / self.arrivals.parts > self.budget.max_rate_per_s * ROUNDING,
+                f"arrivals come at up to {self.arrivals.busiest / self.arrivals.parts if self.arrivals else 0:g}/s, the budget's max_rate_per_s is {self.budget.max_rate_per_s:g}{self._each}",
             ),
             (not 0 <= self.reference_share <= 1, f"reference_share {self.reference_share} is no share"),
             (self.creates_in_flight < 1, f"creates_in_flight {self.creates_in_flight} is below 1"),
@@ -126,6 +157,10 @@ class LoadPlan(msgspec.Struct, frozen=True, kw_only=True):
             ),
         )
 
+    @property
+    def _each(self) -> str:
+        return f" for this one of {self.parts} workers" if self.parts > 1 else ""
+
     def begin(self) -> Begin:
         """Return the engine's first message."""
         return Begin(
@@ -142,24 +177,37 @@ class LoadPlan(msgspec.Struct, frozen=True, kw_only=True):
             canary=True,
             transport=self.transport,
             reference_share=self.reference_share,
+            part=self.part,
+            parts=self.parts,
         )
 
 
 def wanted_windows(plan: LoadPlan, t_s: float) -> int | None:
     """Return how many windows are wanted open `t_s` seconds into the run; None when the load is over."""
+    step = _step(plan, t_s)
+    return None if step is None else min(step.open_windows, plan.budget.max_open_windows)
+
+
+def wanted_own(plan: LoadPlan, t_s: float) -> int | None:
+    """Return how many users of the locustfile are wanted `t_s` seconds into the run; None when the load is over."""
+    step = _step(plan, t_s)
+    return None if step is None else step.own_users
+
+
+def _step(plan: LoadPlan, t_s: float) -> Step | None:
     if plan.end_s is not None and t_s >= plan.end_s:
         return None
-    wanted = 0
-    for step in plan.stages:
-        if step.at_s > t_s:
+    step = Step(0.0, 0)
+    for later in plan.stages:
+        if later.at_s > t_s:
             break
-        wanted = step.open_windows
-    return min(wanted, plan.budget.max_open_windows)
+        step = later
+    return step
 
 
 def pauses(plan: LoadPlan, scenario: str, user: int) -> random.Random:
     """Return the random numbers of one user: the same for the same seed, scenario and number."""
-    return random.Random(f"{plan.seed}:{scenario}:{user}")
+    return random.Random(f"{plan.seed}:{scenario}:{user * plan.parts + plan.part}")
 
 
 def write_plan(plan: LoadPlan, file: Path) -> None:

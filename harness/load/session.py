@@ -15,7 +15,7 @@ import gevent
 from gevent.lock import BoundedSemaphore
 
 from harness.clock import SystemClock, nanoseconds, seconds
-from harness.errors import Exit, HarnessError, gravest
+from harness.errors import Exit, HarnessError, InputError, gravest
 from harness.focus.answers import Span
 from harness.focus.arrivals import Arrivals
 from harness.focus.seam import (
@@ -34,12 +34,15 @@ from harness.focus.seam import (
     Style,
     Told,
 )
-from harness.history.events import Note, Outcome, ProcessEnded, ProcessStarted, ScenarioSuspended
+from harness.history.events import FeedOpened, Note, Outcome, ProcessEnded, ProcessStarted, ScenarioSuspended
 from harness.history.live import LiveSender
+from harness.history.samples import FEED
 from harness.history.writer import HistoryWriter
+from harness.load.feed import Feed, Row
 from harness.load.link import EngineGone, EngineLink
 from harness.load.plan import LoadPlan
 from harness.load.refusals import REFUSALS, Refusals
+from harness.load.requested import OURS, Requested
 
 DRAIN_S = 7.0
 GATE_S = 0.02
@@ -90,9 +93,15 @@ class Session:
         self._arrived = False
         self._recordings: list[tuple[int, int]] = []
         self._one_probe = BoundedSemaphore(1)
+        self._feed = Feed(plan.feed, plan.seed, plan.part, plan.parts) if plan.feed is not None else None
+        self._fed = True
         live = LiveSender(Path(plan.live_socket)) if plan.live_socket else None
         self._writer = HistoryWriter(Path(plan.history), plan.load_writer, live)
         self._writer.event(ProcessStarted(at_ns=self.clock.now(), process=plan.load_writer, pid=os.getpid()))
+        self.requested = Requested(self._writer, self.clock, self.note)
+        if self._feed is not None:
+            file, order = Path(self._feed.plan.file).name, self._feed.plan.order
+            self.event(FeedOpened(at_ns=self.clock.now(), file=file, order=order, rows=len(self._feed)))
         self.link = EngineLink(plan.begin(), self._hear, self._lost)
         self._beats = gevent.spawn(self._beat)
 
@@ -156,6 +165,29 @@ class Session:
                 found = self.link.recordings(now_s - int(self.plan.historic_back_s), now_s)
                 self._recordings = playable(found.spans)
         return self._recordings
+
+    def row(self, user: str) -> Row | None:
+        """Return the next row of the feed for a user of class `user`, and write that down; None when there is none left."""
+        if self._feed is None:
+            self.failed(
+                InputError(f"{user} asks for rows, and there is no feed: give load.feed, or --feed FILE")
+            )
+            return None
+        taken = self._feed.take()
+        if taken is None:
+            if self._fed:
+                self._fed = False
+                text = f"the feed {Path(self._feed.plan.file).name} is used up: each of its {len(self._feed)} rows was taken once"
+                self.note("warning", f"{text}; users that ask for more stop")
+            return None
+        line, row = taken
+        file = self._writer.samples(FEED)
+        file.add((self.clock.now(), line, file.text(user)))
+        return row
+
+    def note(self, level: str, text: str) -> None:
+        """Say something in the record; what cannot be written is at least logged."""
+        self._note(level, text)
 
     def event(self, event: Any) -> None:
         """Append an event to the load's own record."""
@@ -223,6 +255,10 @@ class Session:
     def _beat(self) -> None:
         while True:
             self.link.send(Beat(cpu_s=time.process_time(), wanted=self._wanted()))
+            try:
+                self._writer.flush()
+            except HarnessError as error:
+                self.failed(error)
             gevent.sleep(1.0)
 
     def _hear(self, told: Told) -> None:
@@ -290,7 +326,7 @@ class Session:
             response_time=took_ns / 1e6,
             response_length=length,
             exception=error,
-            context={},
+            context=OURS,
         )
 
     def _lost(self, error: EngineGone) -> None:

@@ -4,12 +4,12 @@ Locust asks once a second; users beyond the number are stopped, which closes the
 without them Locust's own `-u`, `-r` and `-t` decide.
 """
 
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from locust import LoadTestShape
 
 from harness.clock import SystemClock, seconds
-from harness.load.plan import LoadPlan, wanted_windows
+from harness.load.plan import LoadPlan, wanted_own, wanted_windows
 
 
 class CampaignShape(LoadTestShape):  # type: ignore[misc]  # Locust is typed in part
@@ -19,9 +19,9 @@ class CampaignShape(LoadTestShape):  # type: ignore[misc]  # Locust is typed in 
     plan: ClassVar[LoadPlan]
 
     @classmethod
-    def of(cls, plan: LoadPlan) -> "type[CampaignShape]":
+    def of(cls, plan: LoadPlan) -> type[Self]:
         """Return the shape that follows `plan`."""
-        return type("CampaignShape", (cls,), {"abstract": False, "plan": plan, "__module__": cls.__module__})
+        return type(cls.__name__, (cls,), {"abstract": False, "plan": plan, "__module__": cls.__module__})
 
     def tick(self) -> tuple[int, float] | None:
         """Return how many users are wanted now and how fast they come (per second); None ends the load."""
@@ -32,6 +32,21 @@ class CampaignShape(LoadTestShape):  # type: ignore[misc]  # Locust is typed in 
 
     def wanted(self) -> int | None:
         """Return how many windows are wanted now; None when the load is over."""
-        if not self.plan.clock_start_ns:  # no conductor: the stages count from Locust's own start
-            return wanted_windows(self.plan, self.get_run_time())
-        return wanted_windows(self.plan, seconds(SystemClock(self.plan.clock_start_ns).now()))
+        return wanted_windows(self.plan, self.elapsed_s())
+
+    def elapsed_s(self) -> float:
+        """Return how far into the run we are; without a conductor the stages count from Locust's own start."""
+        if not self.plan.clock_start_ns:
+            return float(self.get_run_time())
+        return seconds(SystemClock(self.plan.clock_start_ns).now())
+
+
+class OwnShape(CampaignShape):
+    """How many users of somebody's own locustfile there are: the stages' `own_users`."""
+
+    abstract = True
+
+    def tick(self) -> tuple[int, float] | None:
+        """Return how many of them are wanted now and how fast they come; None ends them."""
+        wanted = wanted_own(self.plan, self.elapsed_s())
+        return None if wanted is None else (wanted, self.plan.spawn_rate_per_s)

@@ -15,17 +15,42 @@ from locust import User, constant, task
 from locust.exception import StopUser
 
 from harness.focus.seam import PLAIN, Ended, Style
+from harness.load.feed import Row
 from harness.load.link import EngineGone
 from harness.load.plan import pauses
 from harness.load.session import SUCCESSES, Session
 
 
-class Persona(User):  # type: ignore[misc]  # Locust is typed in part
+class Rows:
+    """The load's feed, as one user sees it."""
+
+    def __init__(self, user: Any) -> None:
+        self._user = user
+
+    def next(self) -> Row:
+        """Return the next row; the user stops where there is none left."""
+        session = getattr(self._user.environment, "focus_session", None)
+        row = session.row(type(self._user).__name__) if isinstance(session, Session) else None
+        if row is None:
+            raise StopUser
+        return row
+
+
+class Fed:
+    """Gives any user class rows of the load's feed: `class Mine(Fed, HttpUser)`, and `self.feed.next()` in a task."""
+
+    @property
+    def feed(self) -> Rows:
+        """The load's feed."""
+        return Rows(self)
+
+
+class Persona(Fed, User):  # type: ignore[misc]  # Locust is typed in part
     """Somebody who asks something of Focus Server: what all kinds of users have in common."""
 
     abstract = True
-    persona: ClassVar[str]
-    """Its name in campaigns (`load.personas`)."""
+    persona: ClassVar[str] = ""
+    """Its name in the record, and for ours in campaigns (`load.personas`); the class's name where it is empty."""
     wait_time = constant(0)
     started: ClassVar[int] = 0
 
@@ -72,7 +97,7 @@ class Viewer(Persona):
 
     def watch(self, hold_s: float, start_s: int | None = None, end_s: int | None = None) -> None:
         """Have one window played, and wait as people do when it did not work."""
-        style = msgspec.structs.replace(self.style, persona=self.persona)
+        style = msgspec.structs.replace(self.style, persona=self.persona or type(self).__name__)
         try:
             ended: Ended = self.session.play(type(self).__name__, hold_s, start_s, end_s, style)
         except EngineGone as error:
@@ -232,6 +257,8 @@ PERSONAS: dict[str, type[Persona]] = {
     )
 }
 """Every kind of user by its name in campaigns."""
+OURS: frozenset[type[User]] = frozenset((*PERSONAS.values(), PlannedArrivals))
+"""All that are ours, as against those of people's own locustfiles."""
 
 
 def chosen(personas: Mapping[str, float]) -> list[type[Persona]]:

@@ -22,8 +22,10 @@ from harness.history.events import (
     WindowClosed,
     WindowReady,
     WindowUnknown,
+    WorkerLost,
 )
 from harness.history.samples import ACCEPTED, SENT
+from harness.measures.concluded import CONCLUDED
 from harness.measures.measure import (
     Distinct,
     Keys,
@@ -182,18 +184,6 @@ def _dirty(portion: Portion, of: str) -> Pair:
     return (sum(one.dirty for one in chosen), sum(one.errors for one in chosen))
 
 
-def _capacity(portion: Portion, of: str) -> Peak:
-    return portion.figures.get(f"capacity of {of}", (None, 0))
-
-
-def _figure(name: str) -> Callable[[Portion, str], Peak]:
-    def value(portion: Portion, _of: str) -> Peak:
-        found = portion.figures.get(name)
-        return (None, 0) if found is None else found
-
-    return value
-
-
 # --- the record, the processes, what is left ------------------------------------------------------
 
 
@@ -232,7 +222,7 @@ def _breaches(portion: Portion, _of: str) -> Pair:
 
 def _deaths(portion: Portion, _of: str) -> Pair:
     ended = list(seen(portion, ProcessEnded))
-    return (sum(died(process) for process in ended), len(ended))
+    return (sum(map(died, ended)) + len(list(seen(portion, WorkerLost))), len(ended))
 
 
 def died(process: ProcessEnded) -> bool:
@@ -307,6 +297,13 @@ MEASURES: tuple[Measure[Any], ...] = (
         "How much later than planned arrivals were sent",
         lambda portion, _of: portion.lateness_ns,
         (99,),
+    ),
+    Total("own_requests", "requests", "Requests of people's own users; of: a name.", Portion.own_requests),
+    Ratio(
+        "own_failed_ratio", "share", "Failed requests of people's own users; of: a name.", Portion.own_failed
+    ),
+    *_quantiles(
+        "own_request", "Time that requests of people's own users took (of: a name)", Portion.own_latencies_ns
     ),
     *_quantiles("refusal", "Time to a 503", _latencies(Outcome.UNAVAILABLE_503), (95, 99)),
     Total("windows", "windows", "Accepted windows that ended well (of: one outcome).", _closed(*SUCCESSES)),
@@ -430,49 +427,7 @@ MEASURES: tuple[Measure[Any], ...] = (
         _dirty,
         whole_run=True,
     ),
-    Largest(
-        "reclaim_p50",
-        "s",
-        "Time from a window's close to its slot given back, median.",
-        _figure("reclaim_p50"),
-        whole_run=True,
-    ),
-    Largest(
-        "reclaim_p95",
-        "s",
-        "Time from a window's close to its slot given back, p95.",
-        _figure("reclaim_p95"),
-        whole_run=True,
-    ),
-    Largest(
-        "sustainable_rate",
-        "windows/s",
-        "Windows per second that the limit can sustain: MaxWindows by the mean life of a slot.",
-        _figure("sustainable_rate"),
-        whole_run=True,
-    ),
-    Largest(
-        "stream_gap_p99",
-        "s",
-        "Time from frame to frame of a stream, p99; slow readers and zombies left out.",
-        _figure("stream_gap_p99"),
-        whole_run=True,
-    ),
-    Largest(
-        "stream_stalls",
-        "stalls",
-        "Gaps of live streams that were too long for their pace.",
-        _figure("stream_stalls"),
-        whole_run=True,
-    ),
-    Largest("rows_lost", "rows", "Rows of streams that were skipped.", _figure("rows_lost"), whole_run=True),
-    Largest(
-        "capacity",
-        "windows",
-        "What the target was found to sustain; of: what is sought.",
-        _capacity,
-        whole_run=True,
-    ),
+    *CONCLUDED,
     Total(
         "leftovers",
         "objects",

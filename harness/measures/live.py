@@ -19,6 +19,8 @@ class Feed(StrEnum):
     """Frames: every open stream yields some."""
     WINDOWS = "windows"
     """What single windows tell of themselves: may be rare, and silence means nothing."""
+    OWN = "own"
+    """Requests of people's own users: silence means nothing, since nobody knows when they ask."""
     LOAD = "load"
     """The load's own word, once a second."""
     SLOTS = "slots"
@@ -61,6 +63,10 @@ LIVE: Final[dict[str, Feed]] = {
         ),
         Feed.WINDOWS,
     ),
+    **dict.fromkeys(
+        ("own_requests", "own_failed_ratio"),
+        Feed.OWN,
+    ),
     **dict.fromkeys(("streams_open", "generator_lag_max", "generator_cpu_max"), Feed.LOAD),
     **dict.fromkeys(("running_pods", "pending_pods", "slots_held"), Feed.SLOTS),
     **dict.fromkeys(("faults_not_held", "watcher_blind", "processes_died", "drift"), Feed.RUN),
@@ -77,6 +83,9 @@ NOT_LIVE: Final[dict[str, str]] = {
             "create_planned_p95",
             "create_planned_p99",
             "arrival_lateness_p99",
+            "own_request_p50",
+            "own_request_p95",
+            "own_request_p99",
             "refusal_p95",
             "refusal_p99",
             "frame_lag_p50",

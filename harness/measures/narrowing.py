@@ -34,6 +34,10 @@ OF: dict[str, str] = {
         "an experiment",
     ),
     **dict.fromkeys(("failures", "cause_ratio"), "a cause"),
+    **dict.fromkeys(
+        ("own_requests", "own_failed_ratio", "own_request_p50", "own_request_p95", "own_request_p99"),
+        "a request's name",
+    ),
     "arrivals": "a fate",
     "not_offered_ratio": "why",
     "admission_violations": "a kind of violation",

@@ -30,6 +30,9 @@ def of_spans(spans_ns: Iterable[int]) -> Spans:
 Attempt = tuple[str, str]
 """An operation and an outcome, as in the attempts' text columns."""
 
+Request = tuple[str, str]
+"""A type and a name, as in the requests' text columns."""
+
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
@@ -57,6 +60,10 @@ class Portion:
     """Planned arrivals by fate: `sent`, or why they were not offered."""
     lateness_ns: Spans = field(default_factory=lambda: NO_SPANS)
     """Of each arrival that was sent: how much later than intended. Empty on the live path."""
+    own: Mapping[Request, tuple[int, int]] = field(default_factory=dict)
+    """Requests of people's own users by type and name: how many, and how many of them failed."""
+    own_ns: Mapping[Request, Spans] = field(default_factory=dict)
+    """How long they took, failed or not. Empty on the live path."""
     frames: int = 0
     rows: int = 0
     bytes: int = 0
@@ -99,6 +106,27 @@ class Portion:
         ]
         return np.concatenate(found) if found else NO_SPANS
 
+    def own_requests(self, of: str = "") -> tuple[int, int]:
+        """Count the requests of people's own users of one name (or of all), and all of them."""
+        count = sum(count for request, (count, _) in self.own.items() if named(request, of))
+        return count, sum(count for count, _ in self.own.values())
+
+    def own_failed(self, of: str = "") -> tuple[int, int]:
+        """Count those that failed of the requests of people's own users of one name (or of all), and those requests."""
+        return sum(
+            failed for request, (_, failed) in self.own.items() if named(request, of)
+        ), self.own_requests(of)[0]
+
+    def own_latencies_ns(self, of: str = "") -> Spans:
+        """Return how long requests of people's own users took, of one name or of all."""
+        found = [spans for request, spans in self.own_ns.items() if named(request, of)]
+        return np.concatenate(found) if found else NO_SPANS
+
+
+def named(request: Request, of: str) -> bool:
+    """Say whether a request is meant by `of`: its name, its type and name, or nothing (which means all)."""
+    return of in ("", request[1], f"{request[0]} {request[1]}")
+
 
 CONFIGURE = "configure"
 """The `operation` text of an attempt to open a window."""
@@ -138,11 +166,26 @@ def of_arrivals(arrivals: Samples, rows: Rows) -> Portion:
     return Portion(arrivals=fates, lateness_ns=sent["sent_ns"] - sent["intended_ns"])
 
 
+def of_requests(requests: Samples, rows: Rows) -> Portion:
+    """Make a portion of requests of people's own users; `requests` gives the texts that `rows` point into."""
+    keys = rows["type"].astype(np.uint64) << np.uint64(32) | rows["name"]
+    failed = rows["error"] != requests.number("")
+    counts: dict[Request, tuple[int, int]] = {}
+    spans: dict[Request, Spans] = {}
+    for key in np.unique(keys).tolist():
+        chosen = keys == key
+        request = (requests.texts[key >> 32], requests.texts[key & 0xFFFFFFFF])
+        counts[request] = (int(chosen.sum()), int(failed[chosen].sum()))
+        spans[request] = rows["took_ns"][chosen]
+    return Portion(own=counts, own_ns=spans)
+
+
 def of_second(second: Second) -> Portion:
     """Make a portion of one live aggregate."""
     return Portion(
         attempts={(count.operation, count.outcome): count.count for count in second.attempts},
         arrivals=second.arrivals,
+        own={(one.type, one.name): (one.count, one.failed) for one in second.requests},
         frames=second.frames,
         rows=second.rows,
         bytes=second.bytes,

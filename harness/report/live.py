@@ -41,7 +41,7 @@ from harness.history.events import (
     WindowReady,
 )
 from harness.history.histogram import merged
-from harness.history.live import AttemptCount, Second
+from harness.history.live import AttemptCount, RequestCount, Second
 from harness.history.run import RunInfo
 from harness.history.samples import ACCEPTED, ARRIVALS, FRAMES
 from harness.measures.catalogue import BY_NAME
@@ -91,6 +91,8 @@ class _Sums:
     times: dict[tuple[str, str], dict[int, int]] = field(default_factory=dict)
     arrivals: dict[str, int] = field(default_factory=dict)
     late_ns: dict[str, int] = field(default_factory=dict)
+    own: dict[tuple[str, str], int] = field(default_factory=dict)
+    own_times: dict[str, Histogram] = field(default_factory=dict)
     closed: dict[str, int] = field(default_factory=dict)
     ready: Histogram = field(default_factory=Histogram)
     first_frame: Histogram = field(default_factory=Histogram)
@@ -175,6 +177,8 @@ class LiveState:
                 times={name: dict(counts) for name, counts in sums.times.items()},
                 arrivals=dict(sums.arrivals),
                 late_max_ns=max(sums.late_ns.values()) if sums.late_ns else None,
+                own=dict(sums.own),
+                own_times=dict(sums.own_times),
                 closed=dict(sums.closed),
                 ready=sums.ready,
                 first_frame=sums.first_frame,
@@ -206,6 +210,8 @@ class LiveState:
         self._measure(_OF_SECONDS, of_second(second))
         for attempts in second.attempts:
             self._attempts(attempts)
+        for requests in second.requests:
+            self._requests(requests)
         for fate, count in second.arrivals.items():
             name = _bounded(fate, sums.arrivals)
             sums.arrivals[name] = sums.arrivals.get(name, 0) + count
@@ -226,6 +232,15 @@ class LiveState:
         for since, fine in (("sent", attempts.fine), ("planned", attempts.fine_planned)):
             if fine:
                 sums.times[operation, since] = merged((sums.times.get((operation, since), {}), fine))
+
+    def _requests(self, requests: RequestCount) -> None:
+        sums = self._sums
+        name = _bounded(requests.name, sums.own_times)
+        for outcome, count in (("ok", requests.count - requests.failed), ("failed", requests.failed)):
+            if count:
+                sums.own[name, outcome] = sums.own.get((name, outcome), 0) + count
+        so_far = sums.own_times.get(name, Histogram())
+        sums.own_times[name] = so_far.merged(requests.buckets, requests.latency_sum_s)
 
     # --- events ----------------------------------------------------------------------------------
 

@@ -149,6 +149,7 @@ def render_page(findings: Findings, run: RunInfo, folder: str) -> str:
             badly=badly,
             disagreements=longest(findings),
             few=few,
+            pieces=pieces,
             leftovers=leftovers(findings),
             proof_bars=bars,
             proof_records=proof_records,

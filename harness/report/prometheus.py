@@ -197,6 +197,16 @@ FAMILIES: tuple[Family | Distribution | RunFacts, ...] = (
         lambda s: _one(None if s.late_max_ns is None else s.late_max_ns / SECOND_NS),
     ),
     Family(
+        "harness_own_requests_total", "counter", ("name", "outcome"),
+        "Requests of people's own users, by the name they give them: ok or failed.",
+        lambda s: ((labels, float(count)) for labels, count in sorted(s.own.items())),
+    ),
+    Distribution(
+        "harness_own_request_duration_seconds", ("name",),
+        "How long requests of people's own users took, failed or not.",
+        lambda s: (((name,), histogram) for name, histogram in sorted(s.own_times.items())),
+    ),
+    Family(
         "harness_creates_in_flight", "gauge", (), "POST /configure sent and not yet answered.",
         _from_load(lambda s: sum(load.creates for load in s.loads.values())),
     ),

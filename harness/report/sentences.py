@@ -88,6 +88,7 @@ def lead(findings: Findings) -> tuple[str, ...]:
         _creates(findings),
         _arrivals(findings),
         _windows(findings),
+        _own(findings),
         _faults(findings),
         _sight(findings),
     ]
@@ -123,6 +124,14 @@ def capacity(found: CapacitySearch) -> str:
     if found.converged:
         return f"{words.level(found.above)} was not held."
     return f"{words.level(found.above)} was not held; the edge between was not found in the time there was."
+
+
+def _own(findings: Findings) -> str:
+    own = findings.own
+    if own is None or not own.count:
+        return ""
+    failed = f"{words.number(own.failed)} of them failed" if own.failed else "none of them failed"
+    return f"Own users sent {words.plural(own.count, 'request')}; {failed}."
 
 
 def _arrivals(findings: Findings) -> str:

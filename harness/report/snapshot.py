@@ -82,6 +82,10 @@ class Snapshot:
     arrivals: Mapping[str, int]
     """Planned arrivals by fate: `sent`, or why they were not offered."""
     late_max_ns: int | None
+    own: Mapping[tuple[str, str], int]
+    """Requests of people's own users, by name and `ok` or `failed`."""
+    own_times: Mapping[str, Histogram]
+    """How long they took, by name."""
     closed: Mapping[str, int]
     ready: Histogram
     first_frame: Histogram

@@ -478,7 +478,7 @@ def test_a_row_of_refusals_is_answered_with_patience(fake: Any, tmp_path: Path) 
     [
         (["--host", "http://127.0.0.1:9", "--hold", "5"], {}, 2, "--hold"),
         ([], {"HARNESS_TARGET": "no-such-target"}, 2, "known targets"),
-        (["--host", "http://127.0.0.1:9", "--master"], {}, 2, "one load process"),
+        (["--host", "http://127.0.0.1:9", "--feed", "no-such.jsonl"], {}, 2, "cannot be read"),
     ],
 )
 def test_what_is_wrong_is_said_before_anything_starts(

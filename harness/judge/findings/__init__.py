@@ -20,6 +20,9 @@ from harness.judge.findings.capacity import CapacitySearch as CapacitySearch
 from harness.judge.findings.finding import Finding as Finding
 from harness.judge.findings.finding import Interval as Interval
 from harness.judge.findings.finding import Limit as Limit
+from harness.judge.findings.own import FeedFinding as FeedFinding
+from harness.judge.findings.own import OwnFinding as OwnFinding
+from harness.judge.findings.own import RequestRow as RequestRow
 from harness.judge.findings.recovery import Instant as Instant
 from harness.judge.findings.recovery import ReclaimFinding as ReclaimFinding
 from harness.judge.findings.recovery import RecoveryFinding as RecoveryFinding
@@ -386,6 +389,8 @@ class Findings(Finding, frozen=True, kw_only=True):
     spreads: tuple[Spread, ...]
     arrivals: ArrivalsFinding | None = None
     streams: StreamsFinding | None = None
+    own: OwnFinding | None = None
+    """What people's own users asked; None without any."""
     disagreements: tuple[Disagreement, ...]
     gaps: tuple[Gap, ...]
     incomplete: tuple[str, ...]

@@ -41,7 +41,7 @@ from harness.history.events import (
 )
 from harness.history.live import Second, second_of
 from harness.history.run import GatePlan, PlannedStep, RunInfo, write_run
-from harness.history.samples import ACCEPTED, ARRIVALS, ATTEMPTS, FRAMES, SENT
+from harness.history.samples import ACCEPTED, ARRIVALS, ATTEMPTS, FRAMES, REQUESTS, SENT
 from harness.history.writer import HistoryWriter
 
 END_S = 172.0
@@ -145,6 +145,16 @@ class Story:
             came = [(lo, lo + 2_000_000 * second, second, 1, 0), (lo, 0, 0, 2, 1)]
             rows = np.array(came, dtype=ARRIVALS.dtype)
             yield second_of("engine-2", ARRIVALS, rows, [SENT, "max_open_windows"])
+            asked = [
+                (lo, 30_000_000, 512, 0, 1, 2),
+                (lo, 90_000_000, 64, 0, 1, 3),
+            ]  # and somebody's own users
+            yield second_of(
+                "load-1",
+                REQUESTS,
+                np.array(asked, dtype=REQUESTS.dtype),
+                ["GET", "/channels", "", "KeyError"],
+            )
 
     def write(self, folder: Path) -> Path:
         """Write the run's folder as the conductor would leave it, and return it."""

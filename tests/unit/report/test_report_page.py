@@ -14,11 +14,14 @@ from harness.errors import Exit, RecordUnusable
 from harness.history.events import Outcome, Phase
 from harness.history.run import RunInfo
 from harness.judge.findings import (
+    FeedFinding,
     Findings,
     GeneratorHealth,
     Interval,
     OpenWindows,
+    OwnFinding,
     Remark,
+    RequestRow,
     RunSummary,
     Second,
     Status,
@@ -389,3 +392,22 @@ def test_the_limit_is_not_said_to_be_unbroken_where_it_is_not_known() -> None:
     run: RunInfo = run_info()
     page = Reader(render_page(nothing(), run, "x")).words
     assert "not seen broken" not in page
+
+
+def test_own_requests_have_a_table_of_their_own(findings: Findings) -> None:
+    assert 'id="own"' not in render_page(findings, run_info(), "reports/tour")
+    row = RequestRow(
+        type="GET", name="/<channels>", count=1234, failed=2, p50_s=0.01, p95_s=0.2, p99_s=0.35, max_s=1.5,
+        rate_per_s=20.56, errors={"HTTPError 503": 2},
+    )  # fmt: skip
+    feed = FeedFinding(
+        file="rows.jsonl", order="round_robin", rows=7, taken=9, different=5, users={"Taker": 9}
+    )
+    own = OwnFinding(count=1234, failed=2, requests=(row,), feed=feed)
+    page = render_page(msgspec.structs.replace(findings, own=own), run_info(), "reports/tour")
+    section = page[page.index('id="own"') : page.index("</section>", page.index('id="own"'))]
+    text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", section))
+    assert "GET /&lt;channels&gt;" in text
+    assert "20.6HTTPError 503 (2)" in text
+    assert "5 of 7 rows of the feed rows.jsonl were used (round robin), 9 times in all: 9 by Taker." in text
+    assert "2 of them failed" in page
