@@ -234,7 +234,7 @@ def _share(_ctx: click.Context, _param: click.Parameter, text: str) -> float:
     "requirements",
     multiple=True,
     metavar="'windows >= 30'",
-    help="Fail unless it holds; may be repeated. Without --find, only what is required is sought.",
+    help="Fail unless it holds; may be repeated. Without --find, nothing else is sought, and no further than to decide it.",
 )
 @click.option(
     "--budget",

@@ -21,6 +21,7 @@ from harness.history.events import CapacitySought, Phase, ProbeEnded, ProbeStart
 from harness.history.live import Second
 from harness.history.reader import read_history
 from harness.judge.capacity import UNITS, Tally, assess, known, needed, tally, trial
+from harness.judge.findings.capacity import top_of
 from harness.judge.sequential import Decision
 from harness.load.plan import write_plan
 
@@ -154,6 +155,9 @@ class CapacityStage(Stage):
             }
             following = search.next(seen)
             if following is None or self._clock.now() >= until_ns or self._stop.asked:
+                break
+            low, above, _ = search.found(seen)
+            if seen and self._order.is_decided(sought, low, top_of(sought, above)):
                 break
             self._probe(sought, following)
         value, above, done = search.found(seen)

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from harness.campaign import Campaign, Gate
 from harness.campaign.capacity import SOUGHT, Objectives, Sought
 from harness.errors import InputError
+from harness.measures.gate import Status, bounds_status
 
 REQUIREMENT = re.compile(r"\s*(\w+)\s*(<=|>=|==|!=|<|>)\s*([0-9.]+)\s*")
 
@@ -19,6 +20,8 @@ class CapacityOrder:
     sought: tuple[Sought, ...]
     objectives: Objectives
     requirements: tuple[Gate, ...] = ()
+    to_the_edge: frozenset[str] = frozenset()
+    """What is sought until its edge is found; else a search ends once what is required of it is decided."""
     budget_s: float = 600.0
     hold_s: float = 5.0
     """How long windows are held in a search for a rate."""
@@ -49,6 +52,12 @@ class CapacityOrder:
     def start(self, sought: Sought) -> float | None:
         """Return the level that a requirement names, if one does: the search starts there."""
         return next((gate.limit for gate in self.requirements if gate.of == sought), None)
+
+    def is_decided(self, sought: Sought, low: float, top: float) -> bool:
+        """Say whether a search may end where the true value is known to lie between `low` and `top`."""
+        gates = [gate for gate in self.requirements if gate.of == sought]
+        decided = (bounds_status(low, top, gate.op, gate.limit) is not Status.UNJUDGED for gate in gates)
+        return bool(gates) and sought not in self.to_the_edge and all(decided)
 
 
 def requirement(text: str) -> Gate:
@@ -101,4 +110,6 @@ def capacity_order(
     if problems:
         raise InputError("; ".join(problems))
     ordered = tuple(one for one in SOUGHT if one in wanted)
-    return CapacityOrder(ordered, objectives, required, budget, hold, reclaim_s=reclaim)
+    return CapacityOrder(
+        ordered, objectives, required, frozenset(sought), budget_s=budget, hold_s=hold, reclaim_s=reclaim
+    )

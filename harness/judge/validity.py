@@ -16,6 +16,7 @@ from harness.history.events import (
     LoadState,
     NodeSeen,
     PodSeen,
+    ProbeStarted,
     ProcessEnded,
     RunEnded,
     WindowAccepted,
@@ -144,11 +145,15 @@ def _said(look: _Look, kind: type[LoadState] | type[CanarySeen]) -> list[Ints]:
 
 
 def _by_engine(look: _Look, kind: type[Said]) -> list[list[Said]]:
-    """Return what each engine said of one kind: a load may have several, and none stands in for another."""
+    """Return what each engine said of one kind: a load may have several, and none stands in for another.
+
+    The probes of a search for capacity are played one after the other, each by an engine of its own: those are one voice.
+    """
+    probed = bool(look.record.of(ProbeStarted))
     found: dict[str, list[Said]] = {}
     for record in look.record.records:
         if isinstance(record.event, kind):
-            found.setdefault(record.writer, []).append(record.event)
+            found.setdefault("" if probed else record.writer, []).append(record.event)
     return list(found.values())
 
 

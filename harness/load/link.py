@@ -96,6 +96,10 @@ class EngineLink:
         """The engine's process id."""
         return self._process.pid
 
+    def wait(self) -> None:
+        """Return when the engine is up; what is asked of it before waits for that by itself."""
+        self._begun.wait()
+
     def send(self, ask: Ask) -> None:
         """Send one message; an engine that is gone is noticed by the listener."""
         try:

@@ -145,6 +145,7 @@ class Session:
         if not self.plan.arrivals_gate:
             return arrivals
         gate = Path(self.plan.arrivals_gate)
+        self.link.wait()
         gate.with_name(f"{gate.name}.ready").touch()
         while not gate.exists():
             gevent.sleep(GATE_S)

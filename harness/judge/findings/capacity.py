@@ -49,9 +49,14 @@ class CapacitySearch(Finding, frozen=True, kw_only=True):
     @property
     def top(self) -> float:
         """The greatest value that was not ruled out."""
-        if self.above is None:
-            return float("inf")
-        return self.above if self.sought == "rate" else self.above - 1
+        return top_of(self.sought, self.above)
+
+
+def top_of(sought: str, above: float | None) -> float:
+    """Return the greatest value that is not ruled out where `above` was not held."""
+    if above is None:
+        return float("inf")
+    return above if sought == "rate" else above - 1
 
 
 class CapacityFinding(Finding, frozen=True, kw_only=True):

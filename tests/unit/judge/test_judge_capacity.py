@@ -287,3 +287,29 @@ def test_bounds_decide_what_they_can() -> None:
     assert bounds_status(3, 5, "!=", 6) is Status.PASSED
     assert bounds_status(3, 3, "!=", 3) is Status.FAILED
     assert bounds_status(3, 3, "about", 3) is Status.UNJUDGED
+
+
+def test_engines_that_play_one_after_the_other_are_one_voice_and_silence_within_a_probe_is_still_told() -> (
+    None
+):
+    def story(pause_s: float) -> Story:
+        told = Story(max_windows=3).begin()
+        sought(told, "windows")
+        for number in (1, 2):
+            begin_s = number * 20.0
+            probe(told, number, 2, begin_s, 0)
+            for at_s in (begin_s - 1, begin_s + pause_s, begin_s + 8):
+                told.load(at_s)
+                told.events[-1] = (f"engine-{number}", told.events[-1][1])
+        told.plan(4)
+        told.end(70)
+        return told
+
+    def silent_s(pause_s: float) -> float | None:
+        found = story(pause_s).judged()
+        assert found.validity is not None
+        (value,) = [one.value for one in found.validity.checks if one.name == "load_silent"]
+        return value
+
+    assert silent_s(1.0) == pytest.approx(3.0), "from the last word to the probe's end"
+    assert silent_s(30.0) == pytest.approx(4.0), "the whole of a probe"
