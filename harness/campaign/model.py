@@ -173,6 +173,8 @@ class Load(Document):
     """Kinds of users by weight; the users of `stages` share out accordingly."""
     transport: Literal["reference", "lean"] = "reference"
     """What carries the streams."""
+    full_checks: float = Field(default=0.01, ge=0, le=1)
+    """Share of the frames whose every row is looked at."""
     reference_share: float = Field(default=0.2, ge=0, le=1)
     """With `lean`: the share of windows that stay on the reference, so that both can be compared."""
     request: Request = Request()

@@ -58,6 +58,7 @@ def load_plan(
         personas=load.shares,
         transport=load.transport,
         reference_share=load.reference_share,
+        full_checks=load.full_checks,
         seed=planned.campaign.seed,
         history=str(folder.history),
         clock_start_ns=clock.start_ns,

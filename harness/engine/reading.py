@@ -15,7 +15,7 @@ from harness.focus.answers import ConfigureResponse
 from harness.focus.frames import read_frame
 from harness.focus.outcomes import stream_end
 from harness.focus.ownership import StreamWatch, expected
-from harness.focus.payload import payload_problem
+from harness.focus.payload import corruption, payload_problem
 from harness.focus.seam import PLAIN, Style
 from harness.focus.stream import StreamEnd, StreamTransport
 from harness.history.events import Outcome
@@ -69,6 +69,7 @@ class Reading:
         record: Recorder,
         first: Callable[[int], None],
         check_payload: bool = False,
+        full_checks: float = 0.0,
         style: Style = PLAIN,
     ) -> None:
         self._channel = channel
@@ -79,6 +80,7 @@ class Reading:
         self._is_first = first
         self._style = style
         self._job = response.slot_and_counter if check_payload else None
+        self._check_every = round(1 / full_checks) if full_checks > 0 else 0
         self._watches = [
             StreamWatch(expected(response, stream, *mark), live=live, asked_ns=asked_ns)
             for stream in range(response.streams)
@@ -89,6 +91,8 @@ class Reading:
         self.frames = 0
         self.rows = 0
         self.bytes = 0
+        self.checked = 0
+        """Frames whose every row was looked at."""
 
     async def held(self, first_frame_s: float, hold_s: float) -> Verdict:
         """Read until `hold_s` after the first frame, or until the window ends by itself."""
@@ -157,6 +161,8 @@ class Reading:
             why = watch.suspicion(frame, at_ns)
             if self._job is not None and not why:
                 why = payload_problem(data, *self._job, stream)
+            if self._check_every and not why and not self.frames % self._check_every:
+                self._check(data)
             if why:
                 self._decide(Verdict(Outcome.FOREIGN_STREAM, f"stream {stream}: {why}"))
                 return
@@ -172,6 +178,12 @@ class Reading:
                 self._is_first(at_ns)
             if not as_fast_as_they_come:
                 await self._dawdle()
+
+    def _check(self, data: bytes) -> None:
+        """Look at every row of a message; raise ValueError for one that contradicts itself."""
+        self.checked += 1
+        if found := corruption(data):
+            raise ValueError(f"a corrupt message: {found}")
 
     async def _dawdle(self) -> None:
         """Do not read for a while, or not any more: what comes meanwhile fills the buffers, and then the server's."""

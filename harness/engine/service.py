@@ -91,6 +91,7 @@ class Engine:
                 tell=self.tell,
                 base=begin.window_base,
                 check_payload=begin.check_payload,
+                full_checks=begin.full_checks,
                 transport=begin.transport,
                 reference_share=begin.reference_share,
             )

@@ -51,6 +51,7 @@ class Stage:
     grace_s: float = 3.0
     """How long the answer of a create is waited for when its window is closed meanwhile."""
     check_payload: bool = False
+    full_checks: float = 0.0
     transport: Transport = "reference"
     reference_share: float = 0.0
 
@@ -294,6 +295,7 @@ class Window:
                 record=self._stage.record,
                 first=self._is_first,
                 check_payload=self._stage.check_payload,
+                full_checks=self._stage.full_checks,
                 style=self._ask.style,
             )
             return await self._reading.held(self._timeouts.first_frame_s, self._ask.hold_s)
@@ -362,6 +364,7 @@ class Window:
                     frames=reading.frames if reading else 0,
                     rows=reading.rows if reading else 0,
                     bytes=reading.bytes if reading else 0,
+                    checked=reading.checked if reading else 0,
                     detail=verdict.detail,
                 )
             )

@@ -93,6 +93,8 @@ class Begin(Ask, frozen=True, kw_only=True, tag="begin"):
     """Added to every window number in the history, so that engines of one run do not collide."""
     check_payload: bool = False
     """Check every sample row against the sandbox's formula; only a sandbox passes."""
+    full_checks: float = 0.0
+    """Share of the frames whose every row is looked at."""
     canary: bool = False
     """Read a canary stream beside the others."""
     transport: Transport = "reference"

@@ -243,6 +243,8 @@ class WindowClosed(Event, frozen=True, kw_only=True, tag="window_closed"):
     frames: int = 0
     rows: int = 0
     bytes: int = 0
+    checked: int = 0
+    """Frames whose every row was looked at."""
     detail: str = ""
 
 

@@ -65,6 +65,7 @@ def streams(record: RunRecord) -> StreamsFinding | None:
     )
     return StreamsFinding(
         stall_after_s=STALL_AFTER_NS / SECOND_NS,
+        checked=sum(one.checked for one in record.of(WindowClosed)),
         fleet=_row(rows, gaps, np.ones(len(gaps.ns), dtype=bool)),
         transports=_transports(record, accepted, rows, gaps),
         personas=tuple(one for one in told if one.streams),

@@ -117,6 +117,8 @@ class LoadPlan(msgspec.Struct, frozen=True, kw_only=True):
     part: int = 0
     parts: int = 1
     """Several workers play one plan: this is what number `part` of them plays (see `harness.load.shares`)."""
+    full_checks: float = 0.01
+    """Share of the frames whose every row is looked at."""
     check_payload: bool = False
     """Check every sample row against the sandbox's formula; only a sandbox passes."""
 
@@ -140,6 +142,7 @@ class LoadPlan(msgspec.Struct, frozen=True, kw_only=True):
                 f"arrivals come at up to {self.arrivals.busiest / self.arrivals.parts if self.arrivals else 0:g}/s, the budget's max_rate_per_s is {self.budget.max_rate_per_s:g}{self._each}",
             ),
             (not 0 <= self.reference_share <= 1, f"reference_share {self.reference_share} is no share"),
+            (not 0 <= self.full_checks <= 1, f"full_checks {self.full_checks} is no share"),
             (self.creates_in_flight < 1, f"creates_in_flight {self.creates_in_flight} is below 1"),
             (not 0 <= self.hold_s[0] <= self.hold_s[1], f"hold {self.hold_s} is not least, most"),
             (self.after_refusal_s < 0, f"after_refusal {self.after_refusal_s} s is negative"),
@@ -174,6 +177,7 @@ class LoadPlan(msgspec.Struct, frozen=True, kw_only=True):
             live=self.live_socket,
             window_base=self.window_base,
             check_payload=self.check_payload,
+            full_checks=self.full_checks,
             canary=True,
             transport=self.transport,
             reference_share=self.reference_share,

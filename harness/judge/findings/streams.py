@@ -47,6 +47,8 @@ class StreamsFinding(Finding, frozen=True, kw_only=True):
     stall_after_s: float
     """A live stream stalls when nothing comes for so long, or for five times as long as the next frame's rows take."""
     fleet: StreamRow
+    checked: int = 0
+    """Frames whose every row was looked at, of windows that are closed."""
     transports: tuple[TransportRow, ...]
     """What carried them; both where the lean transport was chosen and some windows stayed on the reference."""
     personas: tuple[StreamRow, ...]

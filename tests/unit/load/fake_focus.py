@@ -280,6 +280,8 @@ class FakeFocus:
         numbers = {"counter": job.counter, "slot": job.slot, "wrong": 1_000_000}
         if self.script.job_field:
             frame.job_id = numbers[self.script.job_field]
+        if kind == "corrupt" and row >= 4:
+            frame.main_data[0] = frame.main_data[0][:-4]
         if kind == "rows_back" and row >= 3:
             frame.row_index[0] = 0
         return frame

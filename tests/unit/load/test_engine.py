@@ -72,6 +72,7 @@ def play(
     timeouts: Timeouts = QUICK,
     close_after_s: float | None = None,
     look: Callable[[FakeFocus], None] | None = None,
+    full_checks: float = 0.0,
 ) -> Played:
     async def run() -> list[Told]:
         told: list[Told] = []
@@ -98,6 +99,7 @@ def play(
                     tell=told.append,
                     grace_s=0.2,
                     transport=carried_by[0],
+                    full_checks=full_checks,
                 )
                 window = Window(ask or Play(window=1, hold_s=0.2), stage)
                 task = window.start()
@@ -241,6 +243,22 @@ def test_every_way_a_live_stream_goes_wrong_has_its_outcome(
         assert closed.frames == len(played.history.samples["frames"].rows) == 0
     if stream == "break":
         assert closed.frames == len(played.history.samples["frames"].rows) > 0
+
+
+@pytest.mark.parametrize(
+    ("share", "outcome"),
+    [(0.0, Outcome.STREAMING), (0.5, Outcome.STREAM_BROKEN), (1.0, Outcome.STREAM_BROKEN)],
+)
+def test_a_corrupt_message_is_seen_where_frames_are_looked_at_row_by_row(
+    tmp_path: Path, share: float, outcome: Outcome
+) -> None:
+    played = play(tmp_path, Script(stream="corrupt"), ask=Play(window=1, hold_s=1.2), full_checks=share)
+    (closed,) = played.of(WindowClosed)
+    assert closed.outcome is outcome
+    assert ("a corrupt message: row" in closed.detail) is (share > 0)
+    seen = closed.frames + (share > 0)  # the one that broke it was looked at as well
+    assert seen * share - 1 <= closed.checked <= seen * share + 1
+    assert (closed.checked > 0) is (share > 0)
 
 
 @pytest.mark.parametrize("end", ["end", "goaway"])

@@ -1,11 +1,12 @@
 """The sandbox's payload formula, written down here by hand once more."""
 
 import struct
+from collections.abc import Callable
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.focus.payload import payload_problem
+from harness.focus.payload import corruption, payload_problem
 from harness.wire.pandadatastream_pb2 import DataStream
 
 
@@ -27,7 +28,10 @@ def message(slot: int, counter: int, stream: int, rows: list[int], width: int = 
 
 
 @given(
-    st.integers(1, 300), st.integers(0, 10**6), st.integers(0, 2), st.lists(st.integers(0, 10**7), max_size=3)
+    st.integers(1, 300),
+    st.integers(0, 10**6),
+    st.integers(0, 2),
+    st.sets(st.integers(0, 10**7), max_size=3).map(sorted),
 )
 def test_what_the_sandbox_sends_for_a_job_is_that_jobs(
     slot: int, counter: int, stream: int, rows: list[int]
@@ -51,3 +55,21 @@ def test_another_jobs_streams_or_rows_samples_are_told() -> None:
     assert "bytes" in payload_problem(cut.SerializeToString(), 4, 2051, 1)
     cut.main_data.append(b"")
     assert "2 rows of samples" in payload_problem(cut.SerializeToString(), 4, 2051, 1)
+
+
+def test_a_message_that_contradicts_itself_is_told_on_any_server() -> None:
+    def corrupt(change: Callable[[DataStream], object]) -> str:
+        broken = message(4, 2051, 1, [7, 8, 9])
+        broken.timestamp_in_milis.extend([1, 2, 3])
+        change(broken)
+        return corruption(broken.SerializeToString())
+
+    assert corrupt(lambda _: None) == ""
+    assert corruption(b"") == "", "an empty message has nothing wrong in it"
+    assert corrupt(lambda one: one.row_index.__setitem__(2, 10)) == "", (
+        "a row that was skipped is lost, not corrupt"
+    )
+    assert "row 8 comes after row 8" in corrupt(lambda one: one.row_index.__setitem__(2, 8))
+    assert "2 rows of samples for 3" in corrupt(lambda one: one.main_data.pop())
+    assert "2 instants for 3 rows" in corrupt(lambda one: one.timestamp_in_milis.pop())
+    assert "its width is 13" in corrupt(lambda one: setattr(one, "data_shape_x", 13))
