@@ -104,7 +104,7 @@ def message(body: bytes) -> bytes:
 @asynccontextmanager
 async def served(way: Way, stream: Callable[[bytes, Any], AsyncIterator[bytes]]) -> AsyncIterator[str]:
     """A real gRPC server with one stream method."""
-    server = grpc.aio.server(options=[("grpc.max_send_message_length", 60 << 20)])
+    server = grpc.aio.server(options=[("grpc.max_send_message_length", 200 << 20)])
     handler = grpc.unary_stream_rpc_method_handler(stream)
     generic = grpc.method_handlers_generic_handler(
         "pandadatastream.DataStreamService", {"StreamData": handler}
@@ -224,6 +224,27 @@ def test_errors_end_a_stream_with_their_code_and_words_before_and_after_data(
         await context.abort(grpc.StatusCode[status], text)
 
     assert played(way, stream) == ([b"x"] * before, status, text)
+
+
+@WAYS
+def test_a_message_of_100_mb_ends_its_stream_and_nothing_else(way: Way) -> None:
+    async def stream(request: bytes, _: Any) -> AsyncIterator[bytes]:
+        yield b"one"
+        if not request:
+            yield bytes(100_000_000)
+        yield b"two"
+
+    async def run() -> tuple[tuple[list[bytes], str, str], ...]:
+        async with served(way, stream) as address:
+            channel = way(address)
+            await asyncio.wait_for(channel.ready(), 5)
+            found = await read(channel, 0), await read(channel, 1)
+            await channel.close()
+            return found
+
+    large, other = asyncio.run(run())
+    assert large[:2] == ([b"one"], "RESOURCE_EXHAUSTED")
+    assert other[:2] == ([b"one", b"two"], "OK")
 
 
 @WAYS
