@@ -4,7 +4,8 @@
 
 Each run draws MaxWindows, what a slot's life is made of and how long windows are held, has `harness capacity` look for the windows and the
 rate, and holds both against what the sandbox itself wrote down: MaxWindows exactly; and MaxWindows by the mean life of the slots that were
-granted and released while rates were tried, which is limit / (ready + hold + reclaim), within 3 %. Prints a line per run, writes
+granted and released while rates were tried, which is limit / (ready + hold + reclaim), within 3 %. The objective is 97 % success: with slots
+given back a hundredth of their life too late or too early, a limit of a dozen refuses a few per cent at the very rate it sustains on average. Prints a line per run, writes
 reports/capacity.json, and ends with 0 if at least nine tenths of the runs are within both, else with 10.
 """
 
