@@ -50,6 +50,10 @@ halts: $(VENV)/dev ## end N runs (100) in order, and time the undo calls: report
 score: $(VENV)/dev ## how often the causes are right, against the sandbox's truth (40 min): reports/score.json
 	@$(BIN)/python -m tests.score --sandboxes 3
 
+capacity: N ?= 10
+capacity: $(VENV)/dev ## whether searches for capacity find the truth, N of them (10, up to 10 min each): reports/capacity.json
+	@$(BIN)/python -m tests.score.capacity --runs $(N)
+
 quick: $(VENV)/dev ## what needs no sandbox, within a minute
 	@$(BIN)/python -m pytest tests/unit tests/house tests/golden -n 2
 
@@ -78,4 +82,4 @@ lock: ## compile the locks from pyproject.toml (needs uv)
 clean: ## remove what make made, but no reports
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-.PHONY: help install campaign dev test test-long crash halts score quick check format bench wire lock clean
+.PHONY: help install campaign dev test test-long crash halts score capacity quick check format bench wire lock clean
