@@ -16,10 +16,12 @@ from typing import Any
 import gevent
 import msgspec
 from gevent.lock import BoundedSemaphore
+from locust import runners
 
 from harness.clock import Instant
-from harness.errors import Exit, HarnessError, InputError, gravest
-from harness.history.events import Event, Note, WorkerLost
+from harness.errors import Exit, HarnessError, InputError, RecordUnusable, gravest
+from harness.history.events import Event, Note, ProcessEnded, WorkerLost
+from harness.history.reader import read_history
 from harness.history.run import RUN_FILE
 from harness.load.hooks import Hooks, complain
 from harness.load.plan import LoadPlan
@@ -31,6 +33,8 @@ ORDERS, END, SAID = "focus_orders", "focus_end", "focus_said"
 END_S = 20.0
 """Workers that have said nothing so long after they were to end are lost; theirs take ten seconds."""
 LOOK_S = 0.5
+BEATS = 20
+"""So many of Locust's heartbeats, one a second, a worker may miss: three, which is Locust's own, are missed on a busy machine. One that is dead is seen by its process."""
 IMPORTED_BY = os.getpid()
 """With `--processes` the master, which imports the locustfile before it forks."""
 BOOT = Path("/proc/sys/kernel/random/boot_id")
@@ -90,10 +94,12 @@ class Leader:
         self._crew: dict[str, Mate] = {}
         self._endings = [Exit.OK]
         self._reason = "planned"
+        self._history = Path()
         self._playing = False
         self._ending = False
         self._one_end = BoundedSemaphore(1)
         environment.process_exit_code = 0
+        runners.HEARTBEAT_LIVENESS = BEATS
         gevent.get_hub().loop.update_now()
         self._runner.register_message(SAID, self._hear)
         environment.events.test_start.add_listener(self._guarded(self._start))
@@ -113,6 +119,7 @@ class Leader:
         ids = [one.id for one in clients.ready + clients.running + clients.spawning]
         ids.sort(key=self._runner.get_worker_index)
         plan = self._plan(self._environment)
+        self._history = Path(plan.history)
         self._playing = True
         for part, client in enumerate(ids):
             orders = Orders(plan=share(plan, part, len(ids)), machine=machine())
@@ -131,15 +138,14 @@ class Leader:
                 if not self._ending:
                     self.end_users(said.why)
             case "ended":
-                mate.code = said.code
-                self._endings.append(Exit(said.code) if said.code in set(Exit) else Exit.INTERNAL)
+                self._end_of(mate, said.code)
                 if not self._ending:
                     self._note("warning", f"worker {mate.name} ended before the load did: {said.why}")
                     if self._endings[-1] is not Exit.OK:
                         self.end_users(said.why)
 
     def _watch(self) -> None:
-        """Take note of workers that are not heard of any more: Locust misses a heartbeat after three seconds."""
+        """Take note of workers whose process is gone, or who are not heard of any more."""
         while self._playing:
             gevent.sleep(LOOK_S)
             for client, mate in self._crew.items():
@@ -151,10 +157,28 @@ class Leader:
         return node is None or node.state == "missing" or bool(mate.pid and not is_alive(mate.pid))
 
     def _lose(self, mate: Mate) -> None:
+        """Take note of a worker that is gone: its last word may have gone with its connection, and stands in its record as well."""
+        ended = self._recorded(mate)
+        if ended is not None:
+            self._end_of(mate, ended)
+            return
         mate.lost = True
         self._endings.append(Exit.UNJUDGED)
         self._note("error", f"worker {mate.name} was lost; how it ended is not known")
         self._write(lambda now: WorkerLost(at_ns=now, process=mate.name, pid=mate.pid))
+
+    def _recorded(self, mate: Mate) -> int | None:
+        """Return the exit code with which a worker says in its record that it has ended; None where it does not."""
+        try:
+            records = read_history(self._history, mate.name).events
+        except RecordUnusable:
+            return None
+        ends = [one.event for one in records if isinstance(one.event, ProcessEnded)]
+        return ends[-1].exit_code if ends and ends[-1].process == mate.name else None
+
+    def _end_of(self, mate: Mate, code: int) -> None:
+        mate.code = code
+        self._endings.append(Exit(code) if code in set(Exit) else Exit.INTERNAL)
 
     def _stopping(self, **_: Any) -> None:
         """Locust may have told the workers before it tells us: those that end from now on do so in order."""

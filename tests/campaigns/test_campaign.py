@@ -87,7 +87,8 @@ def test_the_phases_came_in_their_order(played: tuple["subprocess.CompletedProce
         str(r.event.phase) for r in read_history(out / "history").events if isinstance(r.event, PhaseChanged)
     ]
     order = ["warm-up", "baseline", "inject", "hold", "undo", "recover", "baseline", "drain"]
-    assert phases == [phase for phase in order if phase in phases]
+    late = [*order[:-2], "drain"]  # on a busy machine recovery is still watched when the load's time is over
+    assert phases in [[phase for phase in planned if phase in phases] for planned in (order, late)]
     assert {"hold", "recover", "drain"} <= set(phases)
 
 

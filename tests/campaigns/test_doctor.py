@@ -114,7 +114,7 @@ def shares_taken(cluster: Cluster, rehearsal: Rehearsal) -> None:
 
 def slots_taken(cluster: Cluster, rehearsal: Rehearsal) -> None:
     """Thirty Services whose windows are gone."""
-    until(lambda: not [s for s in cluster.list("services") if s["metadata"]["name"].startswith("grpc-")])
+    until(lambda: not [one for one in cluster.services() if one["metadata"]["name"].startswith("grpc-")])
     for slot in range(1, 31):
         ports = [{"port": 12300 + slot, "targetPort": 5000, "nodePort": 30000 + slot}]
         name = f"{slot}-{9000 + slot}"

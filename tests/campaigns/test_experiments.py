@@ -139,11 +139,11 @@ def test_every_experiment_is_played_in_a_campaign_and_undone(
 
 def test_three_faults_at_once_are_undone_in_any_order(small: Rehearsal, tmp_path: Path) -> None:
     timeline = [
-        {"experiment": "cordon-worker", "at": "8s", "hold": "14s", "with": {"nodes": "all"}},
-        {"experiment": "mongo-stall", "at": "11s", "hold": "5s"},  # comes second, goes first
-        {"experiment": "slow-network", "at": "13s", "hold": "12s", "with": {"delay": "100ms"}},
+        {"experiment": "cordon-worker", "at": "8s", "hold": "26s", "with": {"nodes": "all"}},
+        {"experiment": "mongo-stall", "at": "11s", "hold": "17s"},  # comes second, goes first
+        {"experiment": "slow-network", "at": "13s", "hold": "27s", "with": {"delay": "100ms"}},
     ]
-    said = play(small, tmp_path, timeline, 32)
+    said = play(small, tmp_path, timeline, 48)
     assert said["exit_code"] == 0, said["reasons"]
     findings = json.loads((tmp_path / "run" / "findings.json").read_text())
     undone = {fault["experiment"]: fault["undone_ns"] for fault in findings["faults"]}
