@@ -161,9 +161,9 @@ class CapacityStage(Stage):
                 break
             self._probe(sought, following)
         value, above, done = search.found(seen)
-        beyond = "nothing above was tried" if above is None else f"{above:g} is not"
+        beyond = "nothing above was tried" if above is None else f"{above:.4g} is not"
         ending = "" if done else "; the edge was not found"
-        click.echo(f"{sought}: {value:g} {UNITS[sought]} held, {beyond}{ending}")
+        click.echo(f"{sought}: {value:.4g} {UNITS[sought]} held, {beyond}{ending}")
         return value
 
     def _probe(self, sought: Sought, following: Next) -> None:
@@ -290,7 +290,7 @@ class CapacityStage(Stage):
             now_ns = self._clock.now()
             if now_ns < begins_ns:
                 continue
-            self._phases.at(Phase.BASELINE, f"{probe.sought} {probe.level:g}")
+            self._phases.at(Phase.BASELINE, f"{probe.sought} {probe.level:.4g}")
             if now_ns < self._look_ns:
                 continue
             self._look_ns = now_ns + nanoseconds(LOOK_S)
@@ -338,4 +338,4 @@ def _told(probe: ProbeStarted, seen: Tally, objectives: Objectives, tries: list[
         (seen.unsuccessful, "unsuccessful"), (seen.slow, "ready too late"), (seen.stalled, "stalled"),
     ) if count]  # fmt: skip
     parts = ", ".join(amiss) or "all served"
-    return f"  {probe.sought} {probe.level:g}: {seen.windows} windows, {parts}; {found.decision.value}"
+    return f"  {probe.sought} {probe.level:.4g}: {seen.windows} windows, {parts}; {found.decision.value}"

@@ -119,11 +119,11 @@ def _of_capacity(record: RunRecord, found: CapacityFinding | None) -> list[GateF
 
 def capacity_in_words(found: CapacitySearch) -> str:
     """Return what a search found, as a sentence without its end."""
-    held = f"{found.value:g} {found.unit} were held" if found.value else "no level was shown to be held"
+    held = f"{found.value:.4g} {found.unit} were held" if found.value else "no level was shown to be held"
     if found.above is None:
         beyond = "no more was allowed" if found.converged else "nothing above was shown"
     else:
-        beyond = f"{found.above:g} were not"
+        beyond = f"{found.above:.4g} were not"
     edge = "" if found.converged else ", and the edge between was not found in the time there was"
     return f"{held}, {beyond}{edge}"
 
