@@ -36,8 +36,8 @@ dev: $(VENV)/dev ## add the tools for tests and checks
 test: $(VENV)/dev ## the whole suite
 	@$(BIN)/python -m pytest tests -m "not long" -n 3 --dist loadfile
 
-test-long: $(VENV)/dev ## thirty crash trials, and every experiment under both runners
-	@$(BIN)/python -m pytest tests -m long -n 2 --dist loadfile
+test-long: $(VENV)/dev ## before a release, on a quiet machine: thirty crash trials, every experiment under both runners (half an hour)
+	@$(BIN)/python -m pytest tests -m long
 
 crash: N ?= 300
 halts: N ?= 100

@@ -92,10 +92,13 @@ def test_a_service_a_task_and_a_queue_that_stay_are_named_with_their_window_and_
     verdict = json.loads((out / "verdict.json").read_text())
     [gate] = [gate for gate in verdict["gates"] if gate["measure"] == "leaks"]
     assert gate["status"] == "failed"
-    for left in (
+    findings = json.loads((out / "findings.json").read_text())
+    told_of = {f"{one['object_kind']} {one['name']}": one["made_by"] for one in findings["leftovers"]}
+    for what in (
         f"Service {name}",
         f"queue focus_baby.{job}",
         f"task {job}",
         f"slot {job.partition('-')[0]} held by {job}",
     ):
-        assert f"{left}, made by window" in gate["reason"]
+        assert told_of[what].startswith("window"), told_of
+    assert ", made by window" in gate["reason"]
