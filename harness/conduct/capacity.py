@@ -204,10 +204,9 @@ class CapacityStage(Stage):
         if child.end(grace_s=0.0) != Exit.OK and not self._stop.asked:
             self._stop.ask(f"{child.name} did not end as it should; see {self._folder.logs}")
         if not self._stop.asked:
-            if sought == "rate":  # with what the watchers saw: how long slots live
-                seen = tally(
-                    read_history(self._folder.history), probe, self._order.objectives, self._closed_ns
-                )
+            # As it is judged later: what was known when the probe was over, and what the watchers saw of slots' lives.
+            seen = tally(read_history(self._folder.history), probe, self._order.objectives, ended_ns)
+            self._lives_s += seen.lives_s if sought == "rate" else ()
             self._tallies[sought].setdefault(probe.level, []).append(seen)
             click.echo(_told(probe, seen, self._order.objectives, self._tallies[sought][probe.level]))
 

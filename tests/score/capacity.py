@@ -60,6 +60,7 @@ def played(seed: int, folder: Path) -> dict[str, Any]:
     with sandbox(f"capacity-{seed}", dict(options), folder) as environment:
         command = [*HARNESS, "capacity", "--target", "sandbox", "--find", "windows", "--find", "rate"]
         command += [
+            *("--success", "97%", "--precision", "2%"),
             "--confidence",
             "90%",
             "--hold",
