@@ -102,37 +102,26 @@ REPORTS = click.option(
     help="Where runs are kept.",
 )
 
-
-@cli.command()
-@CAMPAIGN
-@click.option(
+TARGET = click.option(
     "--target",
     metavar="NAME",
     help="Target file or its name [default: $HARNESS_TARGET, then the running sandbox].",
 )
-@SET
-@click.option(
+OUT = click.option(
     "--out",
     type=click.Path(path_type=Path),
     help="Folder for the record, empty or new [default: reports/<run id>].",
 )
-@REPORTS
-@click.option(
+LABELS = click.option(
     "--label", "labels", multiple=True, metavar="KEY=VALUE", callback=_pairs, help="Keep a note with the run."
 )
-@click.option(
-    "--metrics-port",
-    type=click.IntRange(0, 65535),
-    default=0,
-    help="Port of /metrics on loopback [default: a free one].",
-)
-@click.option(
+OWN_SANDBOX = click.option(
     "--sandbox",
     "own_sandbox",
     is_flag=True,
     help="Start a sandbox for this run alone, and stop it afterwards.",
 )
-@click.option(
+SANDBOX_OPTIONS = click.option(
     "--sandbox-option",
     "sandbox_options",
     multiple=True,
@@ -140,12 +129,30 @@ REPORTS = click.option(
     callback=_pairs,
     help="Setting of that sandbox (mode=field, profile=production, ...).",
 )
-@click.option(
+WAIT_LOCK = click.option(
     "--wait-lock",
     metavar="TIME",
     callback=_duration,
     help="Wait up to this long (such as 20m) for another run on the target to end [default: exit 9 at once].",
 )
+
+
+@cli.command()
+@CAMPAIGN
+@TARGET
+@SET
+@OUT
+@REPORTS
+@LABELS
+@click.option(
+    "--metrics-port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    help="Port of /metrics on loopback [default: a free one].",
+)
+@OWN_SANDBOX
+@SANDBOX_OPTIONS
+@WAIT_LOCK
 @click.option(
     "--guard-only",
     is_flag=True,
@@ -217,11 +224,7 @@ def _share(_ctx: click.Context, _param: click.Parameter, text: str) -> float:
 
 
 @cli.command()
-@click.option(
-    "--target",
-    metavar="NAME",
-    help="Target file or its name [default: $HARNESS_TARGET, then the running sandbox].",
-)
+@TARGET
 @click.option(
     "--find",
     "sought",
@@ -295,32 +298,12 @@ def _share(_ctx: click.Context, _param: click.Parameter, text: str) -> float:
     callback=_duration,
     help="How long closed windows are waited for before the next probe.",
 )
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    help="Folder for the record, empty or new [default: reports/<run id>].",
-)
+@OUT
 @REPORTS
-@click.option(
-    "--label", "labels", multiple=True, metavar="KEY=VALUE", callback=_pairs, help="Keep a note with the run."
-)
-@click.option(
-    "--sandbox",
-    "own_sandbox",
-    is_flag=True,
-    help="Start a sandbox for this search alone, and stop it afterwards.",
-)
-@click.option(
-    "--sandbox-option",
-    "sandbox_options",
-    multiple=True,
-    metavar="KEY=VALUE",
-    callback=_pairs,
-    help="Setting of that sandbox (max_windows=12, ...).",
-)
-@click.option(
-    "--wait-lock", metavar="TIME", callback=_duration, help="Wait up to this long for another run to end."
-)
+@LABELS
+@OWN_SANDBOX
+@SANDBOX_OPTIONS
+@WAIT_LOCK
 def capacity(
     target: str | None,
     out: Path | None,
@@ -414,11 +397,7 @@ def undo(run_name: str | None, target: str | None, sweep: bool, reports: Path) -
 
 
 @cli.command()
-@click.option(
-    "--target",
-    metavar="NAME",
-    help="Target file or its name [default: $HARNESS_TARGET, then the running sandbox].",
-)
+@TARGET
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.option("--only", multiple=True, metavar="CHECK", help="Only this check; may be repeated.")
 @click.option("--fix", metavar="REMEDY", help="Do this remedy, after showing what it will touch.")
