@@ -97,19 +97,24 @@ class Lease:
         ends: str = "",
         wait_s: float = 0.0,
         pause: Callable[[float], object] = time.sleep,
+        waiting: Callable[[TargetBusy], object] | None = None,
     ) -> "Lease":
         """Take the lock; raise `TargetBusy` with holder and run if another live holder has it for longer than `wait_s`.
 
         Takes up to 6 s more where the last holder ended without releasing it on another host. `ends` is the planned end, for
-        people; `pause` waits between two looks, and says True if it is time to give up (then `Stopped` is raised).
+        people; `pause` waits between two looks, and says True if it is time to give up (then `Stopped` is raised); `waiting`
+        is told once by whom the target is held, when the waiting begins.
         """
         until = time.monotonic() + wait_s
         while True:
             try:
                 return cls._take_now(cluster, run_id, holder or holder_of_this_process(), ends)
-            except TargetBusy:
+            except TargetBusy as busy:
                 if time.monotonic() >= until:
                     raise
+                if waiting is not None:
+                    waiting(busy)
+                    waiting = None
             if pause(_POLL_S) is True:
                 raise Stopped("stopped while waiting for the lock; nothing was injected")
 

@@ -200,6 +200,9 @@ def _locked(cluster: Cluster, run_id: str, prepared: Prepared, stop: Stop) -> It
         ends=ends.isoformat(timespec="seconds"),
         wait_s=prepared.order.wait_lock_s,
         pause=stop.wait,
+        waiting=lambda busy: click.echo(
+            f"waiting up to {prepared.order.wait_lock_s:.0f} s for the lock: {busy}", err=True
+        ),
     )
     try:
         yield lease

@@ -10,7 +10,7 @@ from pathlib import Path
 from harness.errors import RecordUnusable
 from harness.focus.api import Attempt
 from harness.focus.seam import Begin
-from harness.history.events import Drift, Event, LoadState, Note, ProcessEnded, ProcessStarted
+from harness.history.events import Drift, Event, LoadState, Note, Outcome, ProcessEnded, ProcessStarted
 from harness.history.live import LiveSender
 from harness.history.samples import ACCEPTED, ARRIVALS, ATTEMPTS, FRAMES, SENT
 from harness.history.writer import HistoryWriter
@@ -80,6 +80,8 @@ class Recorder:
         row = self._attempts
         if attempt.operation == "configure":
             outcome = attempt.outcome.value if attempt.outcome else ACCEPTED
+        elif attempt.outcome is Outcome.CANCELLED:  # by our own stop: nobody failed
+            outcome = attempt.outcome.value
         elif attempt.operation == "configure_invalid":
             outcome = (
                 "ok" if 400 <= attempt.status < 500 else "failed"

@@ -1,5 +1,6 @@
 """Two runs that want the same target: the second one waits as long as it was told to, and is heard while it waits."""
 
+import itertools
 import json
 import os
 import signal
@@ -79,9 +80,13 @@ def test_it_waits_and_then_looks_and_plays(rehearsal: Rehearsal, tmp_path: Path,
 def test_ctrl_c_is_heard_while_it_waits(rehearsal: Rehearsal, tmp_path: Path, campaign: Path) -> None:
     with somebody_elses_lock(rehearsal, tmp_path):
         waiting = rehearsal.start("run", str(campaign), "--out", str(tmp_path / "c"), "--wait-lock", "5m")
-        time.sleep(6)
+        assert waiting.stderr is not None
+        before = list(
+            itertools.takewhile(lambda line: not line.startswith("waiting up to 300 s"), waiting.stderr)
+        )
         os.kill(waiting.pid, signal.SIGINT)
         _, said = waiting.communicate(timeout=20)
+    assert not before
     assert waiting.returncode == 8, said
     assert "stopped while waiting for the lock" in said
     assert not (tmp_path / "c").exists()

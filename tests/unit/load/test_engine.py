@@ -303,6 +303,31 @@ def test_closing_a_window_whose_create_is_on_its_way_leaves_it_possibly_open(tmp
     assert played.attempts == [("configure", "cancelled", 0)]
 
 
+def test_an_invalid_create_that_our_own_stop_cuts_off_is_cancelled_not_failed(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with FakeFocus(Script(latency_s=60)) as fake:
+            endpoint = Endpoint(url=fake.url, timeouts=Timeouts(connect_s=5, read_s=9, total_s=9))
+            begin = Begin(
+                endpoint=endpoint,
+                budget=Budget(),
+                payload=PAYLOAD,
+                creates_in_flight=5,
+                history=str(tmp_path),
+                writer="engine-1",
+                clock_start_ns=time.monotonic_ns(),
+            )
+            record = Recorder(begin, lambda error: pytest.fail(str(error)))
+            async with AsyncFocusServerAPI(endpoint, lambda seen: record.attempt(seen, seen.about)) as api:
+                errand = asyncio.create_task(api.configure_invalid(b"{"))
+                await asyncio.sleep(0.2)
+                errand.cancel()
+                await asyncio.gather(errand, return_exceptions=True)
+            record.close(0)
+
+    asyncio.run(run())
+    assert Played([], read_history(tmp_path)).attempts == [("configure_invalid", "cancelled", 0)]
+
+
 def test_closing_a_window_waits_a_little_for_the_answer_of_its_create(tmp_path: Path) -> None:
     played = play(tmp_path, Script(latency_s=0.2), close_after_s=0.1)
     assert played.ended.outcome is Outcome.CANCELLED
