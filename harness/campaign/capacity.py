@@ -1,7 +1,7 @@
 """Search for what a target sustains: which level to try next, from what is known of those tried. Pure.
 
-A search climbs from its start, doubling, until a level is not held; then it closes in on the edge, led by what the failed level achieved
-all the same, and stops when one level is shown to be held and the next is shown not to be.
+A search climbs from its start, doubling, until a level is not held, or goes at once to where a hint says the edge is; then it closes in on
+it, led by what the failed level achieved all the same, and stops when one level is shown to be held and the next is shown not to be.
 """
 
 import math
@@ -44,10 +44,14 @@ class Known:
     leaning: bool
     """Whether what was seen looks more like held than not."""
     tries: int
-    spent: bool = False
-    """Undecided after as many observations as a level is worth."""
     achieved: float | None = None
     """Where it was not held: how much there was all the same."""
+    served: float | None = None
+    """The part of a rate that was served."""
+
+
+FAR = 4
+"""A level that is not held tells little of how far away the edge is when few windows were seen: the next is at most so many steps below."""
 
 
 class Effort(IntEnum):
@@ -78,19 +82,19 @@ class Search:
     precision: float = 0.0
     """0: whole numbers."""
 
-    def next(self, known: Mapping[float, Known]) -> Next | None:
-        """Return the level to try next; None when nothing more can be found out."""
+    def next(self, known: Mapping[float, Known], hint: float | None = None) -> Next | None:
+        """Return the level to try next; None when nothing more can be found out. `hint` is where the edge of a rate is expected."""
         held = [level for level, seen in known.items() if _held(seen)]
         bad = [level for level, seen in known.items() if not _held(seen)]
         high = min(bad, default=None)
         low = max((level for level in held if high is None or level < high), default=0.0)
         if high is None:
-            return self._climb(low, known)
+            return self._climb(low, known, hint)
         if not self._adjacent(low, high):
-            return Next(self._between(low, high, known[high].achieved), Effort.NARROW)
-        for level in (high, low):
+            return Next(self._between(low, high, known[high], hint), Effort.NARROW)
+        for level in (low, high):
             if level and known[level].sustained is None:
-                return None if known[level].spent else Next(level, Effort.DECIDE)
+                return Next(level, Effort.DECIDE)
         return None
 
     def found(self, known: Mapping[float, Known]) -> tuple[float, float | None, bool]:
@@ -106,26 +110,34 @@ class Search:
         done = self._adjacent(low, high) if high is not None else low >= self.most
         return low, high, done
 
-    def _climb(self, low: float, known: Mapping[float, Known]) -> Next | None:
+    def _climb(self, low: float, known: Mapping[float, Known], hint: float | None) -> Next | None:
         if low >= self.most:
-            seen = known[low]
-            return None if seen.sustained or seen.spent else Next(low, Effort.DECIDE)
-        return Next(min(self.most, self.start if not low else low * 2), Effort.CLIMB)
+            return None if known[low].sustained else Next(low, Effort.DECIDE)
+        if not low:
+            return Next(self.start, Effort.CLIMB)
+        if hint is not None:  # just below it, then just above, then ever further away
+            step = 1 + self.precision
+            level = max(hint / math.sqrt(step), low * step, low * low / hint)
+            return Next(min(self.most, level), Effort.NARROW)
+        return Next(min(self.most, low * 2), Effort.CLIMB)
 
-    def _between(self, low: float, high: float, achieved: float | None) -> float:
-        """Return a level within, led by what was achieved: first just below that, then just above."""
+    def _between(self, low: float, high: float, failed: Known, hint: float | None) -> float:
+        """Return a level within, led by the hint or by what the failed level achieved: first just below that, then just above; else by what it served."""
+        achieved = failed.achieved if hint is None else hint
         if not self.precision:
             guess = int(achieved) if achieved is not None else 0
             if low < guess < high:
                 return float(guess)
             return low + 1 if guess == low else float((int(low) + int(high)) // 2)
         step = 1 + self.precision
+        least, most = low * math.sqrt(step), high / math.sqrt(step)
         if achieved is not None:
-            below = achieved / math.sqrt(step)
-            if low * math.sqrt(math.sqrt(step)) < below < high / math.sqrt(math.sqrt(step)):
-                return below
+            if least < achieved / math.sqrt(step) <= most:
+                return achieved / math.sqrt(step)
             if low / step < achieved < low * step:
                 return min(low * step, math.sqrt(low * high))
+        if failed.served is not None and failed.served > least:
+            return min(most, max(failed.served, high / step**FAR))
         return math.sqrt(low * high) if low else high / 2
 
     def _adjacent(self, low: float, high: float) -> bool:

@@ -20,7 +20,7 @@ from harness.focus.arrivals import Arrivals, Stretch
 from harness.history.events import CapacitySought, Phase, ProbeEnded, ProbeStarted, Record, SlotsSeen
 from harness.history.live import Second
 from harness.history.reader import read_history
-from harness.judge.capacity import UNITS, Tally, assess, known, needed, tally, trial
+from harness.judge.capacity import UNITS, Tally, assess, expected_edge, known, needed, tally, trial
 from harness.judge.findings.capacity import top_of
 from harness.judge.sequential import Decision
 from harness.load.plan import write_plan
@@ -35,6 +35,8 @@ FIRST = 0.7
 """A search for a rate starts at this part of what the windows that were found would make of a slot's life as far as it is known."""
 SPARE = 2
 """A probe of a rate is that much longer than flawless windows need, for one that is not."""
+NEARLY = 2
+"""A probe that would be broken off goes on where at most so many times its windows decide: another one would begin with empty slots."""
 LOOKS_BAD = 2.5
 """A level whose likelihoods stand at e to this is left on the way to the edge: two failures; it is decided when it turns out to be the edge."""
 LOOK_S = 0.5
@@ -84,6 +86,7 @@ class CapacityStage(Stage):
         self._probes = 0
         self._windows = 0
         self._tallies: dict[str, dict[float, list[Tally]]] = {sought: {} for sought in order.sought}
+        self._fit: float | None = None
         self._ready_s = READY_S
         self._lives_s: tuple[float, ...] = ()
         self._reclaims_s: list[float] = [] if slots is not None else [order.reclaim_s]
@@ -111,9 +114,10 @@ class CapacityStage(Stage):
                 most=self._most[sought],
                 precision=order.objectives.precision if sought == "rate" else 0.0,
             )
-            value = self._search(sought, search, self._clock.now() + nanoseconds(left_s))
+            value, is_edge = self._search(sought, search, self._clock.now() + nanoseconds(left_s))
             if sought == "windows" and value:  # more at once than may be open at all would tell nothing new
                 self._most["creates"] = min(self._most["creates"], value)
+                self._fit = value if is_edge else None
 
     def _start(self, sought: Sought) -> float:
         """Return where a search starts that no requirement names a level for."""
@@ -145,15 +149,15 @@ class CapacityStage(Stage):
             )
         )
 
-    def _search(self, sought: Sought, search: Search, until_ns: int) -> float:
-        """Play probes until the edge is found or the time is over; return the highest level that is held."""
+    def _search(self, sought: Sought, search: Search, until_ns: int) -> tuple[float, bool]:
+        """Play probes until the edge is found or the time is over; return the highest level that is held, and whether the next is not."""
         self._until_ns = until_ns
         while True:
             seen = {
                 level: known(sought, level, probes, self._order.objectives)
                 for level, probes in self._tallies[sought].items()
             }
-            following = search.next(seen)
+            following = search.next(seen, self._hint(sought))
             if following is None or self._clock.now() >= until_ns or self._stop.asked:
                 break
             low, above, _ = search.found(seen)
@@ -164,7 +168,12 @@ class CapacityStage(Stage):
         beyond = "nothing above was tried" if above is None else f"{above:.4g} is not"
         ending = "" if done else "; the edge was not found"
         click.echo(f"{sought}: {value:.4g} {UNITS[sought]} held, {beyond}{ending}")
-        return value
+        return value, done and above is not None
+
+    def _hint(self, sought: Sought) -> float | None:
+        """Return where the edge of a rate is to be expected, once the lives of slots were seen."""
+        probes = [each for tries in self._tallies[sought].values() for each in tries]
+        return expected_edge(probes, self._order.objectives, self._fit) if sought == "rate" else None
 
     def _probe(self, sought: Sought, following: Next) -> None:
         """Play one probe and take its tally in."""
@@ -314,9 +323,10 @@ class CapacityStage(Stage):
         found = assess("rate", probe.level, [*before, seen], self._order.objectives)
         if found.decision is Decision.REFUTED:  # and a slot's whole life was seen, by which the search is led
             return seen.span_s >= self._fill_s
-        if found.decision is Decision.SUSTAINED or found.spent:
+        if found.decision is Decision.SUSTAINED:
             return True
-        if following.effort and found.leaning and seen.windows >= following.effort:
+        brief = following.effort and needed("rate", self._order.objectives) > NEARLY * following.effort
+        if brief and found.leaning and seen.windows >= following.effort:
             return True
         if following.effort and found.ratio > LOOKS_BAD and seen.span_s >= self._fill_s:
             return True

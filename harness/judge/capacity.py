@@ -6,8 +6,10 @@ Called by judge at the end, and by conduct between two probes and while one is p
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields, replace
+from heapq import heappop, heappush
 
 import numpy as np
+from msgspec import structs
 
 from harness.campaign.capacity import Known, Objectives, Search
 from harness.history.events import (
@@ -24,7 +26,7 @@ from harness.history.events import (
 )
 from harness.history.reader import History
 from harness.history.samples import ACCEPTED, SENT
-from harness.judge.findings.capacity import CapacityFinding, CapacityLevel, CapacitySearch
+from harness.judge.findings.capacity import CapacityFinding, CapacityLevel, CapacitySearch, SlotCeiling
 from harness.judge.kinds import Kind, by_kind
 from harness.judge.record import SECOND_NS, RunRecord
 from harness.judge.sequential import Decision, SequentialTest
@@ -39,9 +41,10 @@ GOOD_TRIAL, BAD_TRIAL = 0.05, 0.5
 """A level is held when one trial in twenty may fail, and not when every second does."""
 GOOD_PART = 0.1
 """A rate is held when a tenth of the failures that the objective allows may happen, and not when all of them do."""
-WORTH = 3
-"""A level is given up undecided after so many times the observations that a flawless one needs."""
 ENOUGH_LIVES = 5
+PLAYED = 4000
+"""So many arrivals are played to find out where an edge is to be expected, and so exactly:"""
+EDGE_WITHIN = 1.005
 SERVED = frozenset({Outcome.STREAMING, Outcome.COMPLETE})
 Z = 1.959964
 """Standard score of a 95 % interval."""
@@ -67,7 +70,7 @@ class Tally:
     """How long arrivals that were answered came."""
     ready_s: tuple[float, ...] = field(default=(), repr=False)
     lives_s: tuple[float, ...] = field(default=(), repr=False)
-    """From sending a create to its slot given back, where that was seen."""
+    """From sending a create to its slot given back, of those sent so early that the longest life would have been seen as well."""
     most_slots: int = 0
     """Most slots that were seen held at once."""
 
@@ -123,11 +126,10 @@ def tally(history: History, probe: ProbeStarted, objectives: Objectives, now_ns:
         )
     jobs = {one.job_id: sent_ns[one.window] for one in _of(kinds, WindowAccepted) if one.window in sent_ns}
     services = [one for one in _of(kinds, ServiceSeen) if one.at_ns <= now_ns]
-    lives = [
-        (one.at_ns - jobs[one.job_id]) / SECOND_NS
-        for one in services
-        if not one.exists and one.job_id in jobs
-    ]
+    ended = {one.job_id: one.at_ns for one in services if not one.exists and one.job_id in jobs}
+    lives_ns = [(at_ns - jobs[job], jobs[job]) for job, at_ns in ended.items()]
+    early_ns = now_ns - max((life_ns for life_ns, _ in lives_ns), default=0)
+    lives = [life_ns / SECOND_NS for life_ns, from_ns in lives_ns if from_ns <= early_ns]
     most = _most_held(services, probe.at_ns)
     return replace(found, ready_s=tuple(ready), lives_s=tuple(lives), most_slots=most)
 
@@ -163,7 +165,6 @@ class Assessment:
     decision: Decision
     ratio: float
     """Of the likelihoods of not held to held, as its logarithm: the more above 0, the worse it looks."""
-    spent: bool
     held: int
 
     @property
@@ -183,7 +184,6 @@ def assess(sought: str, level: float, probes: Sequence[Tally], objectives: Objec
     return Assessment(
         decision,
         test.ratio(failed, len(trials)),
-        spent=decision is Decision.OPEN and len(trials) >= WORTH * test.needed,
         held=len(trials) - failed,
     )
 
@@ -212,13 +212,7 @@ def _assess_rate(seen: Tally, objectives: Objectives) -> Assessment:
         decision = Decision.REFUTED
     elif all(one is Decision.SUSTAINED for one in each):
         decision = Decision.SUSTAINED
-    needed = max(test.needed for test in tests)
-    return Assessment(
-        decision,
-        max(ratios),
-        spent=decision is Decision.OPEN and seen.windows >= WORTH * needed,
-        held=0,
-    )
+    return Assessment(decision, max(ratios), held=0)
 
 
 def needed(sought: str, objectives: Objectives) -> int:
@@ -233,7 +227,9 @@ def known(sought: str, level: float, probes: Sequence[Tally], objectives: Object
     """Return what a search needs to know of a level."""
     found = assess(sought, level, probes, objectives)
     decided = {Decision.SUSTAINED: True, Decision.REFUTED: False, Decision.OPEN: None}[found.decision]
-    return Known(decided, found.leaning, len(probes), found.spent, achieved(sought, probes))
+    seen = sum(probes, Tally())
+    served = level * (1 - seen.unsuccessful / seen.windows) if seen.windows else None
+    return Known(decided, found.leaning, len(probes), achieved(sought, probes), served)
 
 
 def achieved(sought: str, probes: Sequence[Tally]) -> float | None:
@@ -241,11 +237,65 @@ def achieved(sought: str, probes: Sequence[Tally]) -> float | None:
     if sought == "windows":
         return float(min((each.opened for each in probes), default=0))
     if sought == "rate":
+        allowed = ceiling(probes)
+        if allowed is not None:
+            return allowed.per_s
         seen = sum(probes, Tally())
-        if len(seen.lives_s) >= ENOUGH_LIVES:
-            return seen.most_slots / float(np.mean(seen.lives_s))
         return seen.opened / seen.span_s if seen.span_s > 0 else None
     return None
+
+
+def ceiling(probes: Sequence[Tally], windows: float | None = None) -> SlotCeiling | None:
+    """Return what the slots allow at most; `windows` are those that were found to fit, else as many as were held when one was refused.
+
+    None where too few lives of slots were seen, or no limit.
+    """
+    full = max((each.most_slots for each in probes if each.unsuccessful), default=0)
+    slots = int(windows or full)
+    lives_s = [life_s for each in probes for life_s in each.lives_s]
+    if len(lives_s) < ENOUGH_LIVES or not slots:
+        return None
+    life_s = float(np.mean(lives_s))
+    return SlotCeiling(per_s=slots / life_s, slots=slots, life_s=life_s, lives=len(lives_s))
+
+
+def expected_edge(
+    probes: Sequence[Tally], objectives: Objectives, windows: float | None = None
+) -> float | None:
+    """Return the rate that is expected to be the highest held, from the lives of slots that were seen: by playing arrivals against them.
+
+    At constant arrivals a slot that is given back late refuses the window that would have had it, so with lives of different length the
+    edge lies below the ceiling: by how much depends on their spread, on how many slots there are, and on what may fail.
+    """
+    allowed = ceiling(probes, windows)
+    if allowed is None:
+        return None
+    lives_s = np.array([life_s for each in probes for life_s in each.lives_s])
+    drawn_s = np.random.default_rng(0).choice(lives_s, PLAYED).tolist()
+    may_fail = math.sqrt(GOOD_PART) * (1 - objectives.success)
+    low, high = allowed.per_s / 2, allowed.per_s * 1.1
+    while high > low * EDGE_WITHIN:
+        level = math.sqrt(low * high)
+        if _refused(level, allowed.slots, drawn_s) > may_fail:
+            high = level
+        else:
+            low = level
+    return low
+
+
+def _refused(rate: float, slots: int, lives_s: Sequence[float]) -> float:
+    """Return which part of so many constant arrivals finds all slots taken."""
+    taken: list[float] = []
+    refused = 0
+    for number, life_s in enumerate(lives_s):
+        now_s = number / rate
+        while taken and taken[0] <= now_s:
+            heappop(taken)
+        if len(taken) < slots:
+            heappush(taken, now_s + life_s)
+        else:
+            refused += 1
+    return refused / len(lives_s)
 
 
 def objectives_of(event: CapacitySought) -> Objectives:
@@ -270,6 +320,13 @@ def capacity(record: RunRecord) -> CapacityFinding | None:
     for probe in record.of(ProbeStarted):
         seen = tally(record.history, probe, objectives, ended.get(probe.probe, record.end_ns))
         tried[probe.sought].setdefault(probe.level, []).append(seen)
+    searches = {one.sought: _search(one.sought, one.most, tried[one.sought], objectives) for one in asked}
+    if "rate" in searches:
+        rates = [each for probes in tried["rate"].values() for each in probes]
+        fitting = searches.get("windows")
+        fit = fitting.value if fitting is not None and fitting.converged and fitting.above else None
+        allowed = ceiling(rates, fit)
+        searches["rate"] = structs.replace(searches["rate"], ceiling=allowed)
     return CapacityFinding(
         success=order.success,
         ready_within_s=order.ready_within_s,
@@ -277,7 +334,7 @@ def capacity(record: RunRecord) -> CapacityFinding | None:
         confidence=order.confidence,
         precision=order.precision,
         hold_s=order.hold_s,
-        searches=tuple(_search(one.sought, one.most, tried[one.sought], objectives) for one in asked),
+        searches=tuple(searches.values()),
     )
 
 

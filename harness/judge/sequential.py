@@ -1,12 +1,16 @@
 """Decide while looking: Wald's sequential probability ratio test between a good and a bad share of failures. Pure.
 
 It may be looked at after every observation without losing its error rates, and needs the fewest observations of all tests that have them
-(Wald and Wolfowitz 1948). A share between the two hypotheses may be decided either way, or take long.
+(Wald and Wolfowitz 1948). A share between the two hypotheses may be decided either way; that it may take long is bounded by truncation
+(Wald 1947, 3.8): after `WORTH` times what a flawless sample needs, the likelier hypothesis is taken.
 """
 
 import math
 from dataclasses import dataclass
 from enum import StrEnum
+
+WORTH = 3
+"""So many times the observations that a flawless sample needs are worth making."""
 
 
 class Decision(StrEnum):
@@ -37,9 +41,11 @@ class SequentialTest:
 
     def decide(self, failures: int, seen: int) -> Decision:
         """Return what so many failures of so many observations show."""
-        edge = math.log(self.confidence / (1 - self.confidence))
+        edge = math.log(self.confidence / (1 - self.confidence)) if seen < WORTH * self.needed else 0.0
         ratio = self.ratio(failures, seen)
-        return Decision.REFUTED if ratio >= edge else Decision.SUSTAINED if ratio <= -edge else Decision.OPEN
+        if ratio >= edge:
+            return Decision.REFUTED
+        return Decision.SUSTAINED if ratio <= -edge else Decision.OPEN
 
     @property
     def needed(self) -> int:

@@ -56,6 +56,8 @@ class Plot:
     levels: tuple[Tick, ...]
     edge: tuple[float, float] | None
     """From the highest level held to the lowest not held."""
+    ceiling: Tick | None
+    """What the slots of a rate allow at most."""
 
 
 def plot(search: CapacitySearch, width: float) -> Plot | None:
@@ -63,7 +65,9 @@ def plot(search: CapacitySearch, width: float) -> Plot | None:
     seen = [level for level in search.levels if level.success_share is not None]
     if not seen:
         return None
-    lowest, highest = min(one.level for one in seen), max(one.level for one in seen)
+    ceiling = search.ceiling.per_s if search.ceiling is not None else None
+    levels = [one.level for one in seen]
+    lowest, highest = min(levels), max(levels if ceiling is None else [*levels, ceiling])
     span = math.log(highest / lowest) if highest > lowest else 1.0
     floor = math.floor(min(one.success_low or 0.0 for one in seen) * 10) / 10
     base = TOP + HEIGHT
@@ -91,6 +95,7 @@ def plot(search: CapacitySearch, width: float) -> Plot | None:
         shares=tuple(Tick(y(mark / 10), f"{mark * 10} %") for mark in marks),
         levels=_apart([Tick(x(one.level), f"{one.level:.3g}") for one in seen]),
         edge=edge,
+        ceiling=None if ceiling is None else Tick(x(ceiling), f"{ceiling:.3g}"),
     )
 
 

@@ -112,6 +112,20 @@ def _sustained(found: CapacitySearch) -> str:
 
 def capacity(found: CapacitySearch) -> str:
     """Return what a search found, and what is not known."""
+    return f"{_edge(found)} {_ceiling(found)}".rstrip()
+
+
+def _ceiling(found: CapacitySearch) -> str:
+    allowed = found.ceiling
+    if allowed is None:
+        return ""
+    return (
+        f"Its {words.plural(allowed.slots, 'slot')}, each taken for {words.span(allowed.life_s)} on average, allow "
+        f"{words.level(allowed.per_s)} at most, however many may fail."
+    )
+
+
+def _edge(found: CapacitySearch) -> str:
     if not found.levels:
         return "No level was tried; there was no time left."
     if found.above is None:

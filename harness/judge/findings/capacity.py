@@ -29,6 +29,17 @@ class CapacityLevel(Finding, frozen=True, kw_only=True):
     """Windows opened, at once or per second; None where it says nothing."""
 
 
+class SlotCeiling(Finding, frozen=True, kw_only=True):
+    """What no rate can exceed for long, whatever the objectives: slots by their mean life."""
+
+    per_s: float
+    slots: int
+    life_s: float
+    """Mean, from sending the create to the slot given back: ready + hold + reclaim."""
+    lives: int
+    """How many slots' lives were seen from end to end."""
+
+
 class CapacitySearch(Finding, frozen=True, kw_only=True):
     """One search: the true value is at least `value` and, where it is known, below `above`."""
 
@@ -45,6 +56,8 @@ class CapacitySearch(Finding, frozen=True, kw_only=True):
     """Whether `value` and `above` are neighbours, or nothing above `value` was allowed."""
     levels: tuple[CapacityLevel, ...]
     """By level."""
+    ceiling: SlotCeiling | None = None
+    """Of a rate, where slots were seen; None for anything else."""
 
     @property
     def top(self) -> float:

@@ -13,8 +13,19 @@ from harness.campaign.capacity import Known, Objectives, Search
 from harness.errors import Exit
 from harness.history.events import CapacitySought, Phase, ProbeEnded, ProbeStarted
 from harness.history.run import GatePlan
-from harness.judge.capacity import Tally, achieved, assess, interval, needed, trial
+from harness.judge.capacity import (
+    Tally,
+    achieved,
+    assess,
+    ceiling,
+    expected_edge,
+    interval,
+    needed,
+    tally,
+    trial,
+)
 from harness.judge.findings import Findings, Status
+from harness.judge.findings.capacity import SlotCeiling
 from harness.judge.sequential import Decision, SequentialTest
 from harness.measures.gate import bounds_status
 from harness.report.sentences import lead
@@ -43,6 +54,17 @@ def test_a_share_at_either_hypothesis_is_decided_wrongly_no_more_often_than_prom
     assert wrong_bad <= 75
 
 
+@pytest.mark.parametrize("share", [0.001, 0.003, 0.01])
+def test_whatever_the_share_is_the_test_comes_to_an_end(share: float) -> None:
+    test, chance = SequentialTest(0.001, 0.01, 0.95), random.Random(2)
+    for _ in range(300):
+        failures = seen = 0
+        while test.decide(failures, seen) is Decision.OPEN:
+            seen += 1
+            failures += chance.random() < share
+        assert seen <= 3 * test.needed
+
+
 def test_five_flawless_trials_or_two_failed_ones_decide() -> None:
     assert SURE.needed == 5
     assert [SURE.decide(0, n) for n in (4, 5)] == [Decision.OPEN, Decision.SUSTAINED]
@@ -59,13 +81,17 @@ def test_what_is_no_test_is_refused(wrong: tuple[float, float, float]) -> None:
 
 
 def searched(
-    search: Search, held: Callable[[float], bool], achieves: Callable[[float], float | None], trials: int = 5
+    search: Search,
+    held: Callable[[float], bool],
+    achieves: Callable[[float], float | None],
+    trials: int = 5,
+    hint: float | None = None,
 ) -> tuple[dict[float, Known], int]:
     """Play a search against a target that is known; a level needs `trials` good tries, or two bad ones."""
     tries: dict[float, int] = {}
     known: dict[float, Known] = {}
     probes = 0
-    while (following := search.next(known)) is not None:
+    while (following := search.next(known, hint if known else None)) is not None:
         level, probes = following.level, probes + 1
         assert 0 < level <= search.most
         assert probes < 500
@@ -104,21 +130,22 @@ def test_a_rate_is_found_within_its_precision_also_when_what_was_achieved_is_a_l
     assert probes <= 25
 
 
+@given(truth=st.floats(0.2, 180), begun=st.floats(0.5, 0.9), off=st.floats(0.85, 1.15))
+@settings(max_examples=300)
+def test_a_hint_saves_probes_and_a_wrong_one_costs_few(truth: float, begun: float, off: float) -> None:
+    search = Search(start=truth * begun, most=10_000, precision=0.02)
+    known, probes = searched(search, lambda level: level <= truth, lambda _: None, hint=truth * off)
+    value, above, done = search.found(known)
+    assert done
+    assert value <= truth < (above or 0) <= value * 1.0201
+    assert probes <= (5 if 0.995 <= off <= 1.005 else 14)
+
+
 def test_nothing_above_what_is_allowed_is_tried_and_that_is_an_answer() -> None:
     search = Search(start=8, most=20)
     known, _ = searched(search, lambda _: True, lambda _: None)
     assert max(known) == 20
     assert search.found(known) == (20, None, True)
-
-
-def test_a_level_that_cannot_be_decided_leaves_the_edge_open() -> None:
-    search = Search(start=8, most=20)
-    known = {
-        8.0: Known(sustained=True, leaning=True, tries=5),
-        9.0: Known(sustained=None, leaning=False, tries=30, spent=True),
-    }
-    assert search.next(known) is None
-    assert search.found(known) == (8, None, False)
 
 
 # --- what probes show -------------------------------------------------------------------------------
@@ -276,6 +303,71 @@ def test_what_was_opened_per_second_is_what_a_rate_achieved() -> None:
     assert achieved("rate", [seen]) == 4.0
     assert achieved("rate", [Tally()]) is None
     assert achieved("creates", [seen]) is None
+
+
+def lives(*of_s: float, slots: int = 12, refused: int = 1) -> Tally:
+    return Tally(windows=100, unsuccessful=refused, lives_s=of_s, most_slots=slots)
+
+
+def test_slots_by_their_mean_life_are_the_ceiling() -> None:
+    found = ceiling([lives(*[4.0] * 5), lives(*[6.0] * 5, slots=11)])
+    assert found == SlotCeiling(per_s=2.4, slots=12, life_s=5.0, lives=10)
+    assert ceiling([lives(*[5.0] * 4)]) is None, "four lives are too few"
+    assert ceiling([lives(*[5.0] * 9, refused=0)]) is None, (
+        "nothing was refused: nobody knows how many slots there are"
+    )
+    assert ceiling([lives(*[5.0] * 9, refused=0)], windows=10) == SlotCeiling(
+        per_s=2.0, slots=10, life_s=5.0, lives=9
+    )
+
+
+def test_short_lives_seen_at_a_probes_end_do_not_stand_for_the_long_ones_that_were_not() -> None:
+    story = Story(max_windows=3).begin()
+    started = ProbeStarted(
+        at_ns=story.at(1),
+        probe=1,
+        sought="rate",
+        level=1.0,
+        first_window=1,
+        planned=20,
+        counted_ns=story.at(1),
+    )
+    for number in range(20):
+        at_s = 1.0 + number
+        story.arrivals.append((story.at(at_s), story.at(at_s), story.windows + 1, 1, "sent"))
+        story.window(at_s, at_s + 1, gone_s=at_s + (2 if number % 2 else 6))
+    seen = tally(story.history(), started, AIMS, story.at(20.0))
+    assert sorted(seen.lives_s) == pytest.approx([2.0] * 7 + [6.0] * 7), "of those sent by second 14"
+
+
+def refused_share(rate: float, slots: int, draw: Callable[[], float]) -> float:
+    """Constant arrivals against slots, by another way than the judge's: each slot's next free instant."""
+    free_at = [0.0] * slots
+    refused = 0
+    for number in range(20_000):
+        first = min(range(slots), key=free_at.__getitem__)
+        if free_at[first] <= number / rate:
+            free_at[first] = number / rate + draw()
+        else:
+            refused += 1
+    return refused / 20_000
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.02, 0.2])
+@pytest.mark.parametrize("slots", [4, 12, 30])
+def test_the_edge_is_expected_where_about_a_third_of_what_may_fail_fails(slots: int, spread: float) -> None:
+    chance = random.Random(3)
+
+    def draw() -> float:
+        return 8 * chance.uniform(1 - spread, 1 + spread)
+
+    aims = Objectives(success=0.97)
+    edge = expected_edge([lives(*[draw() for _ in range(300)], slots=slots)], aims)
+    assert edge is not None
+    assert refused_share(edge * 0.98, slots, draw) < 0.03, "just below, less fails than the objective allows"
+    assert refused_share(edge * 1.02, slots, draw) > 0.003, "just above, more than a tenth of it"
+    if not spread:
+        assert edge == pytest.approx(slots / 8, rel=0.02)
 
 
 def test_bounds_decide_what_they_can() -> None:
