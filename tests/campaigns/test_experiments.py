@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -52,41 +53,56 @@ def needs_broker(experiment: str) -> None:
         pytest.skip("rabbitmq-server is not installed: this sandbox has no broker to take away")
 
 
-def open_windows(small: Rehearsal, count: int) -> None:
-    """Ask for windows as a user would, and wait until their pods run."""
+@contextmanager
+def open_windows(small: Rehearsal) -> Iterator[None]:
+    """Ask for windows again and again, as users would; they are there once one of their pods serves."""
     program = (
         "from harness.chaos.windows import open_window; from harness.chaos.world import Site;"
         "from harness.chaos.faults.kill_streams import stream_pods; from harness.chaos.faults.alteration import serves;"
-        "from harness.cluster import connect; from harness.target import load_target, find_target; import time;"
-        "t = load_target(find_target(None)); s = Site(connect(t), t);"
-        f"[open_window(t) for _ in range({count})];"
-        "until = time.monotonic() + 20\n"
-        "while not any(serves(p) for p in stream_pods(s)) and time.monotonic() < until: time.sleep(0.1)"
+        "from harness.cluster import connect; from harness.errors import HarnessError;"
+        "from harness.target import load_target, find_target; import contextlib, time;"
+        "t = load_target(find_target(None)); s = Site(connect(t), t); until = time.monotonic() + 170\n"
+        "while time.monotonic() < until:\n"
+        "    with contextlib.suppress(HarnessError): open_window(t)\n"  # refused when all are taken
+        "    if any(serves(p) for p in stream_pods(s)): print('there', flush=True)\n"
+        "    time.sleep(1)"
     )
-    subprocess.run([sys.executable, "-c", program], env=small.environment, cwd=ROOT, check=True, timeout=40)
+    with subprocess.Popen(
+        [sys.executable, "-c", program],
+        env=small.environment,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as user:
+        try:
+            assert user.stdout is not None
+            assert user.stdout.readline() == "there\n"
+            yield
+        finally:
+            user.kill()
 
 
 def chaos_run(small: Rehearsal, experiment: str, folder: Path) -> list[str]:
     """Play an experiment alone; return the steps of its faults."""
     needs_broker(experiment)
-    if experiment == "kill-streams":
-        open_windows(small, 3)
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "chaostoolkit",
-            "--no-version-check",
-            "run",
-            str(ROOT / "experiments" / f"{experiment}.yaml"),
-        ],
-        env={**small.environment, **GIVEN, "PYTHONPATH": str(ROOT)},
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=170,
-        check=False,
-    )
+    with open_windows(small) if experiment == "kill-streams" else nullcontext():
+        done = subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "chaostoolkit",
+                "--no-version-check",
+                "run",
+                str(ROOT / "experiments" / f"{experiment}.yaml"),
+            ],
+            env={**small.environment, **GIVEN, "PYTHONPATH": str(ROOT)},
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=170,
+            check=False,
+        )
     assert done.returncode == 0, done.stdout + done.stderr
     (run,) = (folder / "reports").iterdir()
     lines = [

@@ -27,6 +27,7 @@ def campaign(tmp_path: Path) -> Path:
         "duration": "9s",
         "recover": "1s",
         "drain": "20s",
+        "validity": {"load_silent": 60},
         "load": {"stages": [{"at": "0s", "open_windows": 1}], "hold": {"min": "2s", "max": "3s"}},
         "timeline": [{"experiment": "cordon-worker", "at": "3s", "hold": "2s"}],
     }

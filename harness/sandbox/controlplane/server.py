@@ -93,10 +93,9 @@ class ControlPlane:
         limit = time.time() - EVENTS_KEPT_S
         for record in list(self.store.each("events")):
             meta = record.obj["metadata"]
-            stamp = (
-                record.obj.get("lastTimestamp") or record.obj.get("eventTime") or meta["creationTimestamp"]
-            )
-            if seconds_of(stamp) < limit:
+            # eventTime is what its author says: one that was just written is kept, whenever it happened.
+            stamps = (meta["creationTimestamp"], record.obj.get("lastTimestamp"))
+            if max(seconds_of(stamp) for stamp in stamps if stamp) < limit:
                 self.verbs.delete(BY_KEY["events"], meta["namespace"], meta["name"], Options(), Ask())
 
     def _drop_metrics(self) -> None:

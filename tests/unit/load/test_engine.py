@@ -257,7 +257,8 @@ def test_a_corrupt_message_is_seen_where_frames_are_looked_at_row_by_row(
     assert closed.outcome is outcome
     assert ("a corrupt message: row" in closed.detail) is (share > 0)
     seen = closed.frames + (share > 0)  # the one that broke it was looked at as well
-    assert seen * share - 1 <= closed.checked <= seen * share + 1
+    # Each of the three streams may break in the same moment, and what broke it counts as checked, not as a frame.
+    assert seen * share - 1 <= closed.checked <= seen * share + 3 * (share > 0)
     assert (closed.checked > 0) is (share > 0)
 
 
