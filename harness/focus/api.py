@@ -11,6 +11,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Coroutine
+from functools import lru_cache
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -159,7 +160,7 @@ class AsyncFocusServerAPI:
             if isinstance(error, AnswerFailed):
                 status, body = error.status, error.body
         outcome = _outcome(status, body, failure)
-        told = "" if outcome is None else redacted(body[: 4 * BODY_CAP].decode("utf-8", "replace"), BODY_CAP)
+        told = "" if outcome is None else _start_of(body[: 4 * BODY_CAP])
         self._seen(
             Attempt(
                 operation=operation,
@@ -177,8 +178,11 @@ class AsyncFocusServerAPI:
             return answer  # type: ignore[return-value]
         if failure is not None and not isinstance(failure, Exception):
             raise failure
-        why = str(failure) or type(failure).__name__ if failure else f"status {status} {told}".rstrip()
-        raise CallFailed(outcome, f"{method} {path}: {redacted(why)}", status=status, body=told) from failure
+        if failure is None:
+            why = f"status {status} {told}".rstrip()
+        else:
+            why = redacted(str(failure) or type(failure).__name__)
+        raise CallFailed(outcome, f"{method} {path}: {why}", status=status, body=told) from failure
 
 
 class FocusServerAPI:
@@ -262,6 +266,11 @@ def _outcome(status: int, body: bytes, failure: BaseException | None) -> Outcome
     ):  # the answer had begun and could not be used
         return of_status(status, body) if status != 200 else Outcome.BROKEN_ANSWER
     return of_exception(failure)
+
+
+@lru_cache(maxsize=256)
+def _start_of(body: bytes) -> str:
+    return redacted(body.decode("utf-8", "replace"), BODY_CAP)
 
 
 def _any(body: bytes) -> None:

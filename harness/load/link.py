@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import gevent
+from gevent import Greenlet
 from gevent.event import AsyncResult, Event
 
 import harness
@@ -66,6 +67,8 @@ class EngineLink:
         self._number = 0
         self._ask = 0
         self._arrivals: AsyncResult | None = None
+        self._unsent: list[bytes] = []
+        self._sending: Greenlet | None = None
         self._begun = Event()
         self._drained = AsyncResult()
         self._draining = False
@@ -101,11 +104,19 @@ class EngineLink:
         self._begun.wait()
 
     def send(self, ask: Ask) -> None:
-        """Send one message; an engine that is gone is noticed by the listener."""
-        try:
-            self._socket.sendall(packed(ask))
-        except OSError:
-            pass
+        """Send one message, with whatever else is to be sent in this round of the loop; an engine that is gone is noticed by the listener."""
+        self._unsent.append(packed(ask))
+        if not self._sending:
+            self._sending = gevent.spawn(self._send_all)
+
+    def _send_all(self) -> None:
+        while self._unsent:
+            together = b"".join(self._unsent)
+            self._unsent.clear()
+            try:
+                self._socket.sendall(together)
+            except OSError:
+                break
 
     def play(
         self, hold_s: float, start_s: int | None = None, end_s: int | None = None, style: Style = PLAIN
@@ -175,6 +186,8 @@ class EngineLink:
             code = self._process.wait()
         self._reader.kill()
         self._watchdog.kill()
+        if self._sending:
+            self._sending.kill()
         self._socket.close()
         return Exit(code) if code in set(Exit) else Exit.INTERNAL
 
@@ -194,14 +207,15 @@ class EngineLink:
     def _dispatch(self, told: Told) -> None:
         self._hear(told)
         match told:
+            case Ended():
+                if (window := self._windows.get(told.window)) is not None:
+                    window.set(told)
             case Begun():
                 self._begun.set()
             case Drained():
                 self._drained.set(told)
             case ArrivalsOver() if self._arrivals is not None:
                 self._arrivals.set(told)
-            case Ended() if told.window in self._windows:
-                self._windows[told.window].set(told)
             case RecordingsFound() | ErrandDone() if told.ask in self._asks:
                 self._asks[told.ask].set(told)
 

@@ -59,14 +59,17 @@ class Persona(Fed, User):  # type: ignore[misc]  # Locust is typed in part
         type(self).started += 1
         self._number = type(self).started
         self._random: random.Random | None = None
+        self._session: Session | None = None
 
     @property
     def session(self) -> Session:
         """The load this user belongs to; without one (its start failed) the user goes."""
-        session = getattr(self.environment, "focus_session", None)
-        if not isinstance(session, Session):
-            raise StopUser
-        return session
+        if self._session is None:
+            session = getattr(self.environment, "focus_session", None)
+            if not isinstance(session, Session):
+                raise StopUser
+            self._session = session
+        return self._session
 
     @property
     def random(self) -> random.Random:
@@ -77,7 +80,8 @@ class Persona(Fed, User):  # type: ignore[misc]  # Locust is typed in part
 
     def pause(self) -> None:
         """Wait before asking again: `after_refusal`, half more or less."""
-        gevent.sleep(self.session.plan.after_refusal_s * self.random.uniform(0.5, 1.5))
+        if usually_s := self.session.plan.after_refusal_s:
+            gevent.sleep(usually_s * self.random.uniform(0.5, 1.5))
 
 
 class Viewer(Persona):
@@ -85,6 +89,10 @@ class Viewer(Persona):
 
     abstract = True
     style: ClassVar[Style] = PLAIN
+
+    def __init__(self, environment: Any) -> None:
+        super().__init__(environment)
+        self._style = msgspec.structs.replace(self.style, persona=self.persona or type(self).__name__)
 
     def hold_s(self) -> float:
         """Return how long the next window is looked at: as the plan says."""
@@ -97,9 +105,8 @@ class Viewer(Persona):
 
     def watch(self, hold_s: float, start_s: int | None = None, end_s: int | None = None) -> None:
         """Have one window played, and wait as people do when it did not work."""
-        style = msgspec.structs.replace(self.style, persona=self.persona or type(self).__name__)
         try:
-            ended: Ended = self.session.play(type(self).__name__, hold_s, start_s, end_s, style)
+            ended: Ended = self.session.play(type(self).__name__, hold_s, start_s, end_s, self._style)
         except EngineGone as error:
             raise StopUser from error
         if ended.outcome not in SUCCESSES:

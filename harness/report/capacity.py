@@ -80,7 +80,7 @@ def plot(search: CapacitySearch, width: float) -> Plot | None:
         return round(base - (share - floor) / (1 - floor) * HEIGHT, 1)
 
     steps = 2 if floor < 0.8 else 1
-    marks = range(round(floor * 10), 11, steps)
+    marks = range(10, round(floor * 10) - 1, -steps)
     edge = None
     if search.above is not None and search.value:
         edge = (x(search.value), x(search.above))
