@@ -26,6 +26,7 @@ from harness.history.events import (
 from harness.history.samples import ACCEPTED, Rows
 from harness.judge.findings import FaultFinding, Instant, RecoveryFinding
 from harness.judge.record import SECOND_NS, RunRecord
+from harness.judge.resumption import standstills
 from harness.judge.steps import Bools, Ints, Steps, ints
 from harness.judge.world import ROLES, World
 from harness.measures.catalogue import BROKEN
@@ -45,6 +46,7 @@ STEADY_NS = 2 * SECOND_NS
 """A level must hold for this long to be back."""
 NOBODY_SAID = 1 << 30
 STALL = 3
+WORST = 10
 CLEAN = (Outcome.UNAVAILABLE_503, Outcome.NO_RECORDING_404, Outcome.NOT_FOUND_404, Outcome.VALIDATION_422)
 
 Why = Callable[[int, int], dict[str, int]]
@@ -117,6 +119,9 @@ def _recovery(
     )
     end_ns = fault.to_ns if fault.to_ns is not None else until_ns
     streams = _streams(record, injected_ns, end_ns)
+    stood = standstills(record, streams.windows, injected_ns, end_ns, undone_ns, until_ns)
+    resumed_s = [one.after_undo_s for one in stood if one.after_undo_s is not None]
+    still = {(one.window, one.stream) for one in stood}
     errors = _errors(record, injected_ns, end_ns)
     return RecoveryFinding(
         entry=fault.entry,
@@ -125,11 +130,16 @@ def _recovery(
         until_ns=until_ns,
         instants=instants,
         never=tuple(one.name for one in instants if one.due and one.at_ns is None),
-        streams_running=streams.running,
+        streams_running=len(streams.windows),
         streams_interrupted=streams.interrupted,
-        survival=1 - streams.interrupted / streams.running if streams.running else None,
+        survival=1 - streams.interrupted / len(streams.windows) if streams.windows else None,
         rows_lost=streams.rows_lost,
         seconds_stalled=round(streams.stalled_ns / SECOND_NS, 3),
+        streams_stood_still=len(still),
+        streams_resumed=len(still - {(one.window, one.stream) for one in stood if one.to_ns is None}),
+        resumed_p50_s=float(np.median(resumed_s)) if resumed_s else None,
+        resumed_max_s=max(resumed_s, default=None),
+        standstills=stood[:WORST],
         failures=why(injected_ns, end_ns),
         errors=errors.count,
         error_p50_s=errors.quantile_s(0.5),
@@ -260,7 +270,7 @@ def _steady(well: Bools) -> Bools:
 
 @dataclass(frozen=True, slots=True)
 class _Streams:
-    running: int
+    windows: frozenset[int]
     interrupted: int
     rows_lost: int
     stalled_ns: int
@@ -286,7 +296,7 @@ def _streams(record: RunRecord, from_ns: int, to_ns: int) -> _Streams:
         window: from_ns for window in ends_ns if closed[window].outcome is Outcome.COMPLETE
     }  # it had got everything, and waited for nothing
     lost, stalled = _gaps(theirs[order], from_ns, to_ns, ends_ns)
-    return _Streams(len(running), interrupted, lost, stalled)
+    return _Streams(frozenset(running), interrupted, lost, stalled)
 
 
 def _gaps(frames: Rows, from_ns: int, to_ns: int, ends_ns: dict[int, int]) -> tuple[int, int]:

@@ -33,7 +33,7 @@ Flags = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class _Gaps:
+class Gaps:
     """Every step from one frame of a stream to its next, in arrays of one length."""
 
     frames: Rows
@@ -51,12 +51,12 @@ def streams(record: RunRecord) -> StreamsFinding | None:
     accepted = {one.window: one for one in record.of(WindowAccepted)}
     rows = record.frames
     rows = rows[np.lexsort((rows["at_ns"], rows["stream"], rows["window"]))]
-    read = np.isin(rows["window"], [n for n, one in accepted.items() if _own_pace(one)], invert=True)
+    read = np.isin(rows["window"], [n for n, one in accepted.items() if has_own_pace(one)], invert=True)
     rows = rows[read]
     if not len(rows):
         return None
-    gaps = _gaps(rows, accepted)
-    personas = sorted({one.persona for one in accepted.values() if not _own_pace(one)})
+    gaps = steps_between(rows, accepted)
+    personas = sorted({one.persona for one in accepted.values() if not has_own_pace(one)})
     of_persona = {name: [n for n, one in accepted.items() if one.persona == name] for name in personas}
     told = (
         _row(rows[np.isin(rows["window"], windows)], gaps, np.isin(gaps.frames["window"], windows), name)
@@ -79,11 +79,17 @@ def stalled_windows(rows: Rows, accepted: Iterable[WindowAccepted], until_ns: in
     if not len(rows):
         return frozenset()
     rows = rows[np.lexsort((rows["at_ns"], rows["stream"], rows["window"]))]
-    gaps = _gaps(rows, {one.window: one for one in accepted})
+    gaps = steps_between(rows, {one.window: one for one in accepted})
     return frozenset(gaps.frames["window"][gaps.stall].tolist())
 
 
-def _gaps(rows: Rows, accepted: dict[int, WindowAccepted]) -> _Gaps:
+def stall_ns(due_ns: int) -> int:
+    """Return from how long on a gap is a stall, where the later frame's rows take `due_ns`."""
+    return max(STALL_AFTER_NS, PACES * due_ns)
+
+
+def steps_between(rows: Rows, accepted: dict[int, WindowAccepted]) -> Gaps:
+    """Return the steps from frame to frame; rows come in order of window, stream and time."""
     before, after = rows[:-1], rows[1:]
     same = (before["window"] == after["window"]) & (before["stream"] == after["stream"])
     before, after = before[same], after[same]
@@ -97,7 +103,7 @@ def _gaps(rows: Rows, accepted: dict[int, WindowAccepted]) -> _Gaps:
     due_ns = pace_ns * np.maximum(after["rows"], 1)
     paced = pace_ns > 0
     lost = np.maximum(after["first_row"] - before["first_row"] - before["rows"], 0).astype(np.int64)
-    return _Gaps(
+    return Gaps(
         frames=after,
         ns=ns,
         late_ns=ns - due_ns,
@@ -108,7 +114,7 @@ def _gaps(rows: Rows, accepted: dict[int, WindowAccepted]) -> _Gaps:
 
 
 def _row(
-    frames: Rows, gaps: _Gaps, chosen: Flags, persona: str = "", window: int = 0, stream: int = 0
+    frames: Rows, gaps: Gaps, chosen: Flags, persona: str = "", window: int = 0, stream: int = 0
 ) -> StreamRow:
     ns = gaps.ns[chosen]
     paced = chosen & gaps.paced
@@ -132,19 +138,19 @@ def _row(
     )
 
 
-def _own_pace(window: WindowAccepted) -> bool:
+def has_own_pace(window: WindowAccepted) -> bool:
     """Say whether a window's user read at a pace of its own (records of before say so by the persona's name alone)."""
     return window.own_pace or window.persona in OWN_PACE
 
 
 def _transports(
-    record: RunRecord, accepted: dict[int, WindowAccepted], rows: Rows, gaps: _Gaps
+    record: RunRecord, accepted: dict[int, WindowAccepted], rows: Rows, gaps: Gaps
 ) -> tuple[TransportRow, ...]:
     """Return what each transport carried: windows of kinds that read as fast as frames come."""
     ready = {
         one.window: one
         for one in record.of(WindowReady)
-        if one.window in accepted and not _own_pace(accepted[one.window])
+        if one.window in accepted and not has_own_pace(accepted[one.window])
     }
     closed = {one.window: one for one in record.of(WindowClosed)}
     found = []
@@ -190,7 +196,7 @@ def _apart(one: float | None, other: float | None, slack: float) -> float:
     return max(0.0, abs(one - other) - slack) / max(other, 1e-9)
 
 
-def _worst(rows: Rows, gaps: _Gaps, accepted: dict[int, WindowAccepted]) -> tuple[StreamRow, ...]:
+def _worst(rows: Rows, gaps: Gaps, accepted: dict[int, WindowAccepted]) -> tuple[StreamRow, ...]:
     """Return the streams that stalled longest."""
     stalled: dict[tuple[int, int], int] = {}
     for index in np.flatnonzero(gaps.stall).tolist():

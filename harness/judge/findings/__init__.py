@@ -26,6 +26,7 @@ from harness.judge.findings.own import RequestRow as RequestRow
 from harness.judge.findings.recovery import Instant as Instant
 from harness.judge.findings.recovery import ReclaimFinding as ReclaimFinding
 from harness.judge.findings.recovery import RecoveryFinding as RecoveryFinding
+from harness.judge.findings.recovery import Standstill as Standstill
 from harness.judge.findings.streams import StreamRow as StreamRow
 from harness.judge.findings.streams import StreamsFinding as StreamsFinding
 from harness.judge.findings.streams import TransportRow as TransportRow

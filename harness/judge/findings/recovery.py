@@ -18,6 +18,19 @@ class Instant(Finding, frozen=True, kw_only=True):
     """Whether it was to be expected at all; one that was due and never came is `never`."""
 
 
+class Standstill(Finding, frozen=True, kw_only=True):
+    """One stream that stalled while a fault was in."""
+
+    window: int
+    stream: int
+    from_ns: int
+    """Its last frame before."""
+    to_ns: int | None
+    """Its next frame; None: none came before its window ended, or before the end of looking."""
+    after_undo_s: float | None
+    """From the fault's undo to its next frame, where it stood still at the undo."""
+
+
 class RecoveryFinding(Finding, frozen=True, kw_only=True):
     """One fault's recovery taken apart, by what clients and watchers saw."""
 
@@ -39,6 +52,15 @@ class RecoveryFinding(Finding, frozen=True, kw_only=True):
     """Rows that such streams skipped."""
     seconds_stalled: float
     """Time for which such streams stood still: gaps longer than thrice their usual one, less the usual one."""
+    streams_stood_still: int = 0
+    """Streams of windows (several each) that ran when the fault went in and then stalled."""
+    streams_resumed: int = 0
+    """Of those, how many sent frames again."""
+    resumed_p50_s: float | None = None
+    """From the undo to the next frame, of streams that stood still when it was undone; None where there were none."""
+    resumed_max_s: float | None = None
+    standstills: tuple[Standstill, ...] = ()
+    """The longest of them."""
     failures: dict[str, int]
     """Windows refused, failed or not served meanwhile, by cause."""
     errors: int

@@ -67,6 +67,8 @@ class Story:
     events: list[tuple[str, AnyEvent]] = field(default_factory=list)
     attempts: list[tuple[int, int, int, str, str, int]] = field(default_factory=list)
     frames: list[tuple[int, int, int, int]] = field(default_factory=list)
+    rows: list[tuple[int, int, int]] = field(default_factory=list)
+    """Frames of one row: instant, window, stream."""
     windows: int = 0
     intended: dict[int, int] = field(default_factory=dict)
     arrivals: list[tuple[int, int, int, int, str]] = field(default_factory=list)
@@ -133,13 +135,21 @@ class Story:
         frame_s: float | None = None,
         outcome: Outcome = Outcome.STREAMING,
         service: bool = True,
+        lines_dt_s: float = 0.0,
     ) -> int:
         """An accepted window: 200 after 0.1 s, first frame after 1 s, its Service seen until `gone_s`."""
         window = self.attempt(sent_s, sent_s + 0.1, ACCEPTED)
         job, accepted_ns = f"{window}-{700 + window}", self.at(sent_s + 0.1)
         first_ns = self.at(sent_s + 1 if frame_s is None else frame_s)
         self.say(
-            WindowAccepted(at_ns=accepted_ns, window=window, job_id=job, streams=1, latency_ns=ns(0.1)),
+            WindowAccepted(
+                at_ns=accepted_ns,
+                window=window,
+                job_id=job,
+                streams=1,
+                latency_ns=ns(0.1),
+                lines_dt_s=lines_dt_s,
+            ),
             "engine",
         )
         if outcome not in (Outcome.PENDING_NO_START, Outcome.STREAM_NO_FRAME):
@@ -311,8 +321,11 @@ class Story:
         ]
         arrivals = [(*row[:4], number(row[4])) for row in sorted(self.arrivals)]
         attempts = np.array(sorted(rows), dtype=ATTEMPTS.dtype)
+        rows = [
+            (at, window, stream, number, 1, 100, 0) for number, (at, window, stream) in enumerate(self.rows)
+        ]
         frames = np.array(
-            sorted((at, window, 0, 0, 10, size, lag) for at, window, size, lag in self.frames),
+            sorted([*((at, window, 0, 0, 10, size, lag) for at, window, size, lag in self.frames), *rows]),
             dtype=FRAMES.dtype,
         )
         samples = {

@@ -116,6 +116,23 @@ def test_streams_that_ran_are_counted_with_those_that_broke_and_what_they_missed
     assert found.seconds_stalled == pytest.approx(2 * 2.0, abs=0.3)
 
 
+def test_each_stream_that_stalled_is_told_with_when_it_came_again() -> None:
+    story = outage()
+    resumed, silent, steady = (story.window(20, 88, gone_s=90, lines_dt_s=0.1) for _ in range(3))
+    pauses = {(resumed, 1): (42, 51.5), (resumed, 2): (41, 43), (silent, 1): (42, 99), (steady, 1): (0, 0)}
+    for (window, stream), (from_s, to_s) in pauses.items():
+        times = [21.1 + tenth / 10 for tenth in range(669)]
+        story.rows += [(story.at(at), window, stream) for at in times if not from_s < at < to_s]
+    found = taken_apart(story)
+    assert (found.streams_stood_still, found.streams_resumed) == (3, 2)
+    assert found.resumed_p50_s == found.resumed_max_s == pytest.approx(1.5, abs=0.11), "undone at 50"
+    told = {(one.window, one.stream): one for one in found.standstills}
+    assert told[silent, 1].to_ns is None
+    assert told[resumed, 1].to_ns == pytest.approx(story.at(51.5), abs=0.11e9)
+    assert told[resumed, 2].after_undo_s is None, "it came again before the undo"
+    assert (found.standstills[0].window, found.standstills[0].stream) == (silent, 1), "the longest first"
+
+
 def test_a_job_that_a_failed_create_left_behind_is_named() -> None:
     story = outage()
     story.service("5-99", 45.1, 60)
