@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.history.events import (
+    ArrivalsPlanned,
     ClusterEventSeen,
     DependencySeen,
     Event,
@@ -113,7 +114,14 @@ def _recovery(
             due=felt and undone and bool(fault.baseline_success),
         ),
         back_at_level(
-            "windows back", levels.open, usual_ns, injected_ns, undone_ns, until_ns, wanted=levels.wanted
+            "windows back",
+            levels.open,
+            usual_ns,
+            injected_ns,
+            undone_ns,
+            until_ns,
+            wanted=levels.wanted,
+            due=not record.of(ArrivalsPlanned),  # how many are open then follows from the plan
         ),
         back_at_level("backlog gone", levels.backlog, usual_ns, injected_ns, undone_ns, until_ns),
     )
@@ -227,8 +235,12 @@ def back_at_level(
     until_ns: int,
     *,
     wanted: Steps | None = None,
+    due: bool = True,
 ) -> Instant:
-    """Return when a number was back at what it was before the fault: as low as it used to peak, or at nine tenths of it or of what is wanted."""
+    """Return when a number was back at what it was before the fault: as low as it used to peak, or at nine tenths of it or of what is wanted.
+
+    `due` says whether it has to come back at all.
+    """
     seen_in = "open windows, certainly" if wanted else "unanswered creates and windows not ready"
     before: Ints = np.arange(usual_ns, injected_ns, SLICE_NS, dtype=np.int64)
     if undone_ns is None or not len(before) or undone_ns >= until_ns:
@@ -247,7 +259,7 @@ def back_at_level(
         return _instant(name, None, SLICE_NS, f"{seen_in}: never away", due=False)
     after = np.flatnonzero((during >= undone_ns) & _steady(well))
     at_ns = int(during[after[0]]) if len(after) else None
-    return _instant(name, at_ns, SLICE_NS, seen_in)
+    return _instant(name, at_ns, SLICE_NS, seen_in, due=due)
 
 
 def _climbed(usual: Ints) -> int:

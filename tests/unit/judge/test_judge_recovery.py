@@ -80,6 +80,13 @@ def test_windows_are_back_when_there_are_as_many_as_the_load_still_wants(wanted:
     assert (instants(taken_apart(story))["windows back"] is not None) == came
 
 
+def test_windows_of_planned_arrivals_need_not_come_back() -> None:
+    story = outage(back=False)
+    assert "windows back" in taken_apart(story).never
+    story.plan(60)
+    assert "windows back" not in taken_apart(story).never
+
+
 def test_our_own_word_about_the_fault_is_no_detection() -> None:
     story = outage()
     said = ClusterEventSeen(
