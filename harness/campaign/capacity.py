@@ -50,8 +50,8 @@ class Known:
     """The part of a rate that was served."""
 
 
-FAR = 4
-"""A level that is not held tells little of how far away the edge is when few windows were seen: the next is at most so many steps below."""
+LED = 3
+"""So many levels that are not held, above the highest that is, lead the search; after that it halves what is left."""
 
 
 class Effort(IntEnum):
@@ -91,7 +91,8 @@ class Search:
         if high is None:
             return self._climb(low, known, hint)
         if not self._adjacent(low, high):
-            return Next(self._between(low, high, known[high], hint), Effort.NARROW)
+            led = sum(level > low for level in bad) <= LED
+            return Next(self._between(low, high, known[high], hint, led=led), Effort.NARROW)
         for level in (low, high):
             if level and known[level].sustained is None:
                 return Next(level, Effort.DECIDE)
@@ -117,11 +118,11 @@ class Search:
             return Next(self.start, Effort.CLIMB)
         if hint is not None:  # just below it, then just above, then ever further away
             step = 1 + self.precision
-            level = max(hint / math.sqrt(step), low * step, low * low / hint)
+            level = max(hint / math.sqrt(step), low * step, min(low * 2, low * low / hint))
             return Next(min(self.most, level), Effort.NARROW)
         return Next(min(self.most, low * 2), Effort.CLIMB)
 
-    def _between(self, low: float, high: float, failed: Known, hint: float | None) -> float:
+    def _between(self, low: float, high: float, failed: Known, hint: float | None, *, led: bool) -> float:
         """Return a level within, led by the hint or by what the failed level achieved: first just below that, then just above; else by what it served."""
         achieved = failed.achieved if hint is None else hint
         if not self.precision:
@@ -131,14 +132,15 @@ class Search:
             return low + 1 if guess == low else float((int(low) + int(high)) // 2)
         step = 1 + self.precision
         least, most = low * math.sqrt(step), high / math.sqrt(step)
-        if achieved is not None:
+        middle = math.sqrt(low * high) if low else high / 2
+        if led and achieved is not None:
             if least < achieved / math.sqrt(step) <= most:
                 return achieved / math.sqrt(step)
             if low / step < achieved < low * step:
-                return min(low * step, math.sqrt(low * high))
-        if failed.served is not None and failed.served > least:
-            return min(most, max(failed.served, high / step**FAR))
-        return math.sqrt(low * high) if low else high / 2
+                return min(low * step, middle)
+        if led and failed.served is not None and failed.served < most:
+            return max(failed.served, middle)
+        return middle
 
     def _adjacent(self, low: float, high: float) -> bool:
         return high <= (low * (1 + self.precision) * (1 + 1e-9) if self.precision else low + 1)

@@ -17,7 +17,16 @@ from harness.conduct.children import Child
 from harness.conduct.stage import LOAD_GRACE_S, TICK_S, Stage
 from harness.errors import Exit, RecordUnusable
 from harness.focus.arrivals import Arrivals, Stretch
-from harness.history.events import CapacitySought, Phase, ProbeEnded, ProbeStarted, Record, SlotsSeen
+from harness.history.events import (
+    CapacitySought,
+    Phase,
+    ProbeEnded,
+    ProbeStarted,
+    Record,
+    SlotsSeen,
+    WindowAccepted,
+    WindowUnknown,
+)
 from harness.history.live import Second
 from harness.history.reader import read_history
 from harness.judge.capacity import UNITS, Tally, assess, expected_edge, known, needed, tally, trial
@@ -84,9 +93,8 @@ class CapacityStage(Stage):
         self._order = order = self._prepared.capacity
         self._slots = slots
         self._probes = 0
-        self._windows = 0
+        self._windows = self._jobs = 0
         self._tallies: dict[str, dict[float, list[Tally]]] = {sought: {} for sought in order.sought}
-        self._fit: float | None = None
         self._ready_s = READY_S
         self._lives_s: tuple[float, ...] = ()
         self._reclaims_s: list[float] = [] if slots is not None else [order.reclaim_s]
@@ -114,10 +122,9 @@ class CapacityStage(Stage):
                 most=self._most[sought],
                 precision=order.objectives.precision if sought == "rate" else 0.0,
             )
-            value, is_edge = self._search(sought, search, self._clock.now() + nanoseconds(left_s))
+            value = self._search(sought, search, self._clock.now() + nanoseconds(left_s))
             if sought == "windows" and value:  # more at once than may be open at all would tell nothing new
                 self._most["creates"] = min(self._most["creates"], value)
-                self._fit = value if is_edge else None
 
     def _start(self, sought: Sought) -> float:
         """Return where a search starts that no requirement names a level for."""
@@ -149,8 +156,8 @@ class CapacityStage(Stage):
             )
         )
 
-    def _search(self, sought: Sought, search: Search, until_ns: int) -> tuple[float, bool]:
-        """Play probes until the edge is found or the time is over; return the highest level that is held, and whether the next is not."""
+    def _search(self, sought: Sought, search: Search, until_ns: int) -> float:
+        """Play probes until the edge is found or the time or the jobs are used up; return the highest level that is held."""
         self._until_ns = until_ns
         while True:
             seen = {
@@ -163,17 +170,22 @@ class CapacityStage(Stage):
             low, above, _ = search.found(seen)
             if seen and self._order.is_decided(sought, low, top_of(sought, above)):
                 break
+            if self._jobs >= (most := self._prepared.target.budget.max_jobs):
+                self._note(
+                    "warning",
+                    f"budget max_jobs: {most} jobs were made, no more are allowed; the search ends here",
+                )
+                break
             self._probe(sought, following)
         value, above, done = search.found(seen)
         beyond = "nothing above was tried" if above is None else f"{above:.4g} is not"
         ending = "" if done else "; the edge was not found"
         click.echo(f"{sought}: {value:.4g} {UNITS[sought]} held, {beyond}{ending}")
-        return value, done and above is not None
+        return value
 
     def _hint(self, sought: Sought) -> float | None:
         """Return where the edge of a rate is to be expected, once the lives of slots were seen."""
-        probes = [each for tries in self._tallies[sought].values() for each in tries]
-        return expected_edge(probes, self._order.objectives, self._fit) if sought == "rate" else None
+        return expected_edge(self._tallies, self._order.objectives) if sought == "rate" else None
 
     def _probe(self, sought: Sought, following: Next) -> None:
         """Play one probe and take its tally in."""
@@ -214,8 +226,11 @@ class CapacityStage(Stage):
             self._stop.ask(f"{child.name} did not end as it should; see {self._folder.logs}")
         if not self._stop.asked:
             # As it is judged later: what was known when the probe was over, and what the watchers saw of slots' lives.
-            seen = tally(read_history(self._folder.history), probe, self._order.objectives, ended_ns)
-            self._lives_s += seen.lives_s if sought == "rate" else ()
+            history = read_history(self._folder.history)
+            seen = tally(history, probe, self._order.objectives, ended_ns)
+            made = (WindowAccepted, WindowUnknown)
+            self._jobs = sum(isinstance(one.event, made) for one in history.events)
+            self._lives_s += tuple(life_s for _, life_s in seen.lives_s) if sought == "rate" else ()
             self._tallies[sought].setdefault(probe.level, []).append(seen)
             click.echo(_told(probe, seen, self._order.objectives, self._tallies[sought][probe.level]))
 
@@ -273,7 +288,7 @@ class CapacityStage(Stage):
         campaign = prepared.order.campaign
         plan = load_plan(prepared.plan, prepared.target, self._folder, self._clock, 0, campaign)
         hold_s = self._order.hold_s if sought == "rate" else self._order.budget_s
-        left = max(0, plan.budget.max_jobs - self._windows)
+        left = plan.budget.max_jobs - self._jobs
         plan = msgspec.structs.replace(
             plan,
             arrivals=arrivals,
@@ -321,8 +336,9 @@ class CapacityStage(Stage):
     def _rate_shown(self, probe: ProbeStarted, seen: Tally, following: Next, *, all_sent: bool) -> bool:
         before = self._tallies["rate"].get(probe.level, [])
         found = assess("rate", probe.level, [*before, seen], self._order.objectives)
+        known_all = all_sent and seen.windows == seen.sent
         if found.decision is Decision.REFUTED:  # and a slot's whole life was seen, by which the search is led
-            return seen.span_s >= self._fill_s
+            return known_all or seen.span_s >= self._fill_s
         if found.decision is Decision.SUSTAINED:
             return True
         brief = following.effort and needed("rate", self._order.objectives) > NEARLY * following.effort
@@ -330,7 +346,7 @@ class CapacityStage(Stage):
             return True
         if following.effort and found.ratio > LOOKS_BAD and seen.span_s >= self._fill_s:
             return True
-        return all_sent and seen.windows == seen.sent
+        return known_all
 
     def _tally(self, probe: ProbeStarted, now_ns: int) -> Tally:
         try:

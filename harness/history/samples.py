@@ -30,7 +30,10 @@ ATTEMPTS = SampleKind(
             ("done_ns", "<i8"),  # last byte of the answer, or the instant it was given up
             ("window", "<i8"),  # 0 for requests that open no window
             ("operation", "<u4"),  # text: configure, ack, channels, live_metadata, ...
-            ("outcome", "<u4"),  # text: an Outcome for configure (`accepted` for a 200), ok/failed otherwise
+            (
+                "outcome",
+                "<u4",
+            ),  # text: an Outcome for configure (`accepted` for a 200), ok/failed/cancelled else
             ("status", "<i4"),  # HTTP status, 0 without an answer
             ("bytes", "<i4"),
             ("body", "<u4"),  # text: start of an error answer's body, redacted and capped, else empty

@@ -4,7 +4,7 @@ Called by judge at the end, and by conduct between two probes and while one is p
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from heapq import heappop, heappush
 
@@ -42,6 +42,8 @@ GOOD_TRIAL, BAD_TRIAL = 0.05, 0.5
 GOOD_PART = 0.1
 """A rate is held when a tenth of the failures that the objective allows may happen, and not when all of them do."""
 ENOUGH_LIVES = 5
+NEARLY_ALL = 0.95
+"""A life is long that is longer than so many: one that hangs for ever must not keep all others from being counted."""
 PLAYED = 4000
 """So many arrivals are played to find out where an edge is to be expected, and so exactly:"""
 EDGE_WITHIN = 1.005
@@ -69,8 +71,8 @@ class Tally:
     span_s: float = 0.0
     """How long arrivals that were answered came."""
     ready_s: tuple[float, ...] = field(default=(), repr=False)
-    lives_s: tuple[float, ...] = field(default=(), repr=False)
-    """From sending a create to its slot given back, of those sent so early that the longest life would have been seen as well."""
+    lives_s: tuple[tuple[float, float], ...] = field(default=(), repr=False)
+    """From sending a create to the end of looking, and to its slot given back, where that was seen."""
     most_slots: int = 0
     """Most slots that were seen held at once."""
 
@@ -126,10 +128,11 @@ def tally(history: History, probe: ProbeStarted, objectives: Objectives, now_ns:
         )
     jobs = {one.job_id: sent_ns[one.window] for one in _of(kinds, WindowAccepted) if one.window in sent_ns}
     services = [one for one in _of(kinds, ServiceSeen) if one.at_ns <= now_ns]
-    ended = {one.job_id: one.at_ns for one in services if not one.exists and one.job_id in jobs}
-    lives_ns = [(at_ns - jobs[job], jobs[job]) for job, at_ns in ended.items()]
-    early_ns = now_ns - max((life_ns for life_ns, _ in lives_ns), default=0)
-    lives = [life_ns / SECOND_NS for life_ns, from_ns in lives_ns if from_ns <= early_ns]
+    lives = [
+        ((now_ns - jobs[one.job_id]) / SECOND_NS, (one.at_ns - jobs[one.job_id]) / SECOND_NS)
+        for one in services
+        if not one.exists and one.job_id in jobs
+    ]
     most = _most_held(services, probe.at_ns)
     return replace(found, ready_s=tuple(ready), lives_s=tuple(lives), most_slots=most)
 
@@ -228,49 +231,71 @@ def known(sought: str, level: float, probes: Sequence[Tally], objectives: Object
     found = assess(sought, level, probes, objectives)
     decided = {Decision.SUSTAINED: True, Decision.REFUTED: False, Decision.OPEN: None}[found.decision]
     seen = sum(probes, Tally())
-    served = level * (1 - seen.unsuccessful / seen.windows) if seen.windows else None
+    parts = ((seen.unsuccessful, seen.windows), (seen.slow, seen.timed), (seen.stalled, seen.streamed))
+    served = level * (1 - max(amiss / of if of else 0.0 for amiss, of in parts)) if seen.windows else None
     return Known(decided, found.leaning, len(probes), achieved(sought, probes), served)
 
 
 def achieved(sought: str, probes: Sequence[Tally]) -> float | None:
-    """Return how much there was, whether or not the level was held: windows opened at once; or per second, by the life of slots where it was seen."""
+    """Return how much there was, whether or not the level was held: windows opened at once, or per second."""
     if sought == "windows":
         return float(min((each.opened for each in probes), default=0))
     if sought == "rate":
-        allowed = ceiling(probes)
-        if allowed is not None:
-            return allowed.per_s
         seen = sum(probes, Tally())
         return seen.opened / seen.span_s if seen.span_s > 0 else None
     return None
 
 
-def ceiling(probes: Sequence[Tally], windows: float | None = None) -> SlotCeiling | None:
-    """Return what the slots allow at most; `windows` are those that were found to fit, else as many as were held when one was refused.
+Tried = Mapping[str, Mapping[float, Sequence[Tally]]]
+"""Tallies by what is sought and by level."""
 
-    None where too few lives of slots were seen, or no limit.
-    """
-    full = max((each.most_slots for each in probes if each.unsuccessful), default=0)
-    slots = int(windows or full)
-    lives_s = [life_s for each in probes for life_s in each.lives_s]
-    if len(lives_s) < ENOUGH_LIVES or not slots:
+
+def slots_seen(tried: Tried, objectives: Objectives) -> int | None:
+    """Return how many slots there are: as many windows as were opened of more than fit, else as were held at once at a rate that is not held."""
+    for level, probes in sorted(tried.get("windows", {}).items()):
+        if assess("windows", level, probes, objectives).decision is Decision.REFUTED:
+            if opened := max((each.opened for each in probes if each.opened < level), default=0):
+                return opened
+            break
+    rates = tried.get("rate", {}).items()
+    refused = [
+        each
+        for level, probes in rates
+        if not assess("rate", level, probes, objectives).leaning
+        for each in probes
+    ]
+    return max((each.most_slots for each in refused if each.unsuccessful), default=0) or None
+
+
+def slot_lives_s(probes: Iterable[Tally]) -> list[float]:
+    """Return the lives of slots that were seen, without those that were seen only because they were short: of late ones the long are still going on."""
+    pairs = [pair for each in probes for pair in each.lives_s]
+    if not pairs:
+        return []
+    long_s = float(np.quantile([life_s for _, life_s in pairs], NEARLY_ALL, method="inverted_cdf"))
+    return [life_s for seen_s, life_s in pairs if seen_s >= long_s]
+
+
+def ceiling(tried: Tried, objectives: Objectives) -> SlotCeiling | None:
+    """Return what the slots allow at most; None where too few lives of slots were seen, or no limit."""
+    lives_s = slot_lives_s(each for probes in tried.get("rate", {}).values() for each in probes)
+    slots = slots_seen(tried, objectives)
+    if len(lives_s) < ENOUGH_LIVES or slots is None:
         return None
     life_s = float(np.mean(lives_s))
     return SlotCeiling(per_s=slots / life_s, slots=slots, life_s=life_s, lives=len(lives_s))
 
 
-def expected_edge(
-    probes: Sequence[Tally], objectives: Objectives, windows: float | None = None
-) -> float | None:
+def expected_edge(tried: Tried, objectives: Objectives) -> float | None:
     """Return the rate that is expected to be the highest held, from the lives of slots that were seen: by playing arrivals against them.
 
     At constant arrivals a slot that is given back late refuses the window that would have had it, so with lives of different length the
     edge lies below the ceiling: by how much depends on their spread, on how many slots there are, and on what may fail.
     """
-    allowed = ceiling(probes, windows)
+    allowed = ceiling(tried, objectives)
     if allowed is None:
         return None
-    lives_s = np.array([life_s for each in probes for life_s in each.lives_s])
+    lives_s = slot_lives_s(each for probes in tried["rate"].values() for each in probes)
     drawn_s = np.random.default_rng(0).choice(lives_s, PLAYED).tolist()
     may_fail = math.sqrt(GOOD_PART) * (1 - objectives.success)
     low, high = allowed.per_s / 2, allowed.per_s * 1.1
@@ -322,11 +347,7 @@ def capacity(record: RunRecord) -> CapacityFinding | None:
         tried[probe.sought].setdefault(probe.level, []).append(seen)
     searches = {one.sought: _search(one.sought, one.most, tried[one.sought], objectives) for one in asked}
     if "rate" in searches:
-        rates = [each for probes in tried["rate"].values() for each in probes]
-        fitting = searches.get("windows")
-        fit = fitting.value if fitting is not None and fitting.converged and fitting.above else None
-        allowed = ceiling(rates, fit)
-        searches["rate"] = structs.replace(searches["rate"], ceiling=allowed)
+        searches["rate"] = structs.replace(searches["rate"], ceiling=ceiling(tried, objectives))
     return CapacityFinding(
         success=order.success,
         ready_within_s=order.ready_within_s,

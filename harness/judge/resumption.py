@@ -34,39 +34,42 @@ def standstills(
         return ()
     rows = rows[np.lexsort((rows["at_ns"], rows["stream"], rows["window"]))]
     steps = steps_between(rows, accepted)
-    came, stood = steps.frames[steps.stall], steps.ns[steps.stall]
-    found = [
-        (window, stream, at_ns - ns, at_ns)
+    next_frames, stood = steps.frames[steps.stall], steps.ns[steps.stall]
+    found: list[tuple[int, int, int, int, bool]] = [
+        (window, stream, at_ns - ns, at_ns, True)
         for window, stream, at_ns, ns in zip(
-            came["window"].tolist(),
-            came["stream"].tolist(),
-            came["at_ns"].tolist(),
+            next_frames["window"].tolist(),
+            next_frames["stream"].tolist(),
+            next_frames["at_ns"].tolist(),
             stood.tolist(),
             strict=True,
         )
     ]
     closed = {one.window: one for one in record.of(WindowClosed)}
-    stall_after_ns = {n: stall_ns(round(one.lines_dt_s * SECOND_NS)) for n, one in accepted.items()}
+    pace_ns = {n: round(one.lines_dt_s * SECOND_NS) for n, one in accepted.items()}
     for last in rows[_last_of_each(rows)]:
         window, stream, at_ns = int(last["window"]), int(last["stream"]), int(last["at_ns"])
         end = closed.get(window)
         if end is not None and end.outcome is Outcome.COMPLETE:
             continue
         ends_ns = min(until_ns, end.at_ns if end is not None else until_ns)
-        if accepted[window].lines_dt_s and ends_ns - at_ns >= stall_after_ns[window]:
-            found.append((window, stream, at_ns, None))
+        if pace_ns[window] and ends_ns - at_ns >= stall_ns(pace_ns[window] * max(1, int(last["rows"]))):
+            found.append((window, stream, at_ns, ends_ns, False))
     mine = [
-        Standstill(window=window, stream=stream, from_ns=since, to_ns=at_ns, after_undo_s=_after(undone_ns, since, at_ns))
-        for window, stream, since, at_ns in found
-        if from_ns - stall_after_ns[window] < since < to_ns and (at_ns is None or at_ns > from_ns)
+        one
+        for one in found
+        if from_ns - stall_ns(pace_ns[one[0]]) < one[2] < to_ns and one[3] > from_ns
     ]  # fmt: skip
     return tuple(
-        sorted(mine, key=lambda one: (one.from_ns - (one.to_ns or until_ns), one.window, one.stream))
-    )
+        Standstill(
+            window=window, stream=stream, from_ns=since, to_ns=at_ns if came else None, after_undo_s=_after(undone_ns, since, at_ns) if came else None,
+        )
+        for window, stream, since, at_ns, came in sorted(mine, key=lambda one: (one[2] - one[3], one[0], one[1]))
+    )  # fmt: skip
 
 
-def _after(undone_ns: int | None, from_ns: int, to_ns: int | None) -> float | None:
-    if undone_ns is None or to_ns is None or not from_ns < undone_ns < to_ns:
+def _after(undone_ns: int | None, from_ns: int, to_ns: int) -> float | None:
+    if undone_ns is None or not from_ns < undone_ns < to_ns:
         return None
     return round((to_ns - undone_ns) / SECOND_NS, 3)
 

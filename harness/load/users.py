@@ -6,6 +6,7 @@ people do; the session tells a suspended scenario to hold back. Killing a user c
 
 import random
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, ClassVar
 
 import gevent
@@ -84,15 +85,17 @@ class Persona(Fed, User):  # type: ignore[misc]  # Locust is typed in part
             gevent.sleep(usually_s * self.random.uniform(0.5, 1.5))
 
 
+@lru_cache(maxsize=256)
+def styled(style: Style, persona: str) -> Style:
+    """Return how a kind of user looks at its windows, with its name."""
+    return msgspec.structs.replace(style, persona=persona)
+
+
 class Viewer(Persona):
     """Somebody with a window: opens one, looks at it for a while, closes it, opens the next."""
 
     abstract = True
     style: ClassVar[Style] = PLAIN
-
-    def __init__(self, environment: Any) -> None:
-        super().__init__(environment)
-        self._style = msgspec.structs.replace(self.style, persona=self.persona or type(self).__name__)
 
     def hold_s(self) -> float:
         """Return how long the next window is looked at: as the plan says."""
@@ -105,8 +108,9 @@ class Viewer(Persona):
 
     def watch(self, hold_s: float, start_s: int | None = None, end_s: int | None = None) -> None:
         """Have one window played, and wait as people do when it did not work."""
+        style = styled(self.style, self.persona or type(self).__name__)
         try:
-            ended: Ended = self.session.play(type(self).__name__, hold_s, start_s, end_s, self._style)
+            ended: Ended = self.session.play(type(self).__name__, hold_s, start_s, end_s, style)
         except EngineGone as error:
             raise StopUser from error
         if ended.outcome not in SUCCESSES:

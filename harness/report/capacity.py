@@ -66,8 +66,8 @@ def plot(search: CapacitySearch, width: float) -> Plot | None:
     if not seen:
         return None
     ceiling = search.ceiling.per_s if search.ceiling is not None else None
-    levels = [one.level for one in seen]
-    lowest, highest = min(levels), max(levels if ceiling is None else [*levels, ceiling])
+    levels = [one.level for one in seen] if ceiling is None else [*(one.level for one in seen), ceiling]
+    lowest, highest = min(levels), max(levels)
     span = math.log(highest / lowest) if highest > lowest else 1.0
     floor = math.floor(min(one.success_low or 0.0 for one in seen) * 10) / 10
     base = TOP + HEIGHT

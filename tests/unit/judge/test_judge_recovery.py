@@ -140,6 +140,20 @@ def test_each_stream_that_stalled_is_told_with_when_it_came_again() -> None:
     assert (found.standstills[0].window, found.standstills[0].stream) == (silent, 1), "the longest first"
 
 
+def test_a_stream_that_ends_soon_after_it_fell_silent_did_not_stand_still_for_the_rest_of_the_run() -> None:
+    story = outage()
+    brief, long = (
+        story.window(20, 45, gone_s=47, lines_dt_s=0.1),
+        story.window(20, 88, gone_s=90, lines_dt_s=0.1),
+    )
+    story.rows += [(story.at(21.1 + tenth / 10), brief, 1) for tenth in range(219)]
+    story.rows += [
+        (story.at(21.1 + tenth / 10), long, 1) for tenth in range(669) if not 41 < 21.1 + tenth / 10 < 49
+    ]
+    told = [(one.window, one.to_ns is not None) for one in taken_apart(story).standstills]
+    assert told == [(long, True), (brief, False)]
+
+
 def test_a_job_that_a_failed_create_left_behind_is_named() -> None:
     story = outage()
     story.service("5-99", 45.1, 60)
