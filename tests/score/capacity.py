@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import Exit
-from harness.history.events import ProbeEnded, ProbeStarted, WindowAccepted, WindowClosed
+from harness.history.events import ProbeEnded, ProbeStarted, WindowAccepted
 from harness.history.reader import read_history
 from harness.history.run import read_run
 from harness.judge.capacity import capacity
@@ -148,25 +148,25 @@ def lost(rate: float, slots: int, lives_s: NDArray[np.float64], arrivals: int = 
 
 
 def slot_lives_s(folder: Path, record: RunRecord) -> NDArray[np.float64]:
-    """Return how long slots lived, in seconds: those of windows that were held to their end while rates were tried."""
+    """Return how long slots lived while rates were tried, in seconds: those of windows that came so early that long lives ended before the probe did.
+
+    When a probe ends all its windows are closed at once, and slots that are waiting to be given back wait for that as well.
+    """
     facts = read(folder / "truth")
-    ended = {one.probe: one.at_ns for one in record.of(ProbeEnded)}
-    spans = [
-        (one.first_window, one.first_window + one.planned, ended.get(one.probe, 0))
-        for one in record.of(ProbeStarted)
-        if one.sought == "rate"
-    ]
-    closed = {one.window: one.at_ns for one in record.of(WindowClosed)}
-    jobs = {
-        one.job_id
-        for one in record.of(WindowAccepted)
-        if any(first <= one.window < last and closed.get(one.window, end) < end for first, last, end in spans)
-    }
     granted = {fact["job_id"]: fact["at_ns"] for fact in facts if fact["kind"] == "slot_granted"}
     released = {fact["job_id"]: fact["at_ns"] for fact in facts if fact["kind"] == "slot_released"}
-    return np.array(
-        [(released[job] - granted[job]) / 1e9 for job in jobs if job in granted and job in released]
-    )
+    ended = {one.probe: one.at_ns for one in record.of(ProbeEnded)}
+    accepted = record.of(WindowAccepted)
+    left_s, lives_s = [], []
+    for probe in (one for one in record.of(ProbeStarted) if one.sought == "rate"):
+        windows = range(probe.first_window, probe.first_window + probe.planned)
+        for one in accepted:
+            if one.window in windows and one.job_id in granted and one.job_id in released:
+                left_s.append((ended.get(probe.probe, 0) - one.at_ns) / 1e9)
+                lives_s.append((released[one.job_id] - granted[one.job_id]) / 1e9)
+    if not lives_s:
+        return np.array([])
+    return np.array(lives_s)[np.array(left_s) >= np.quantile(lives_s, 0.95)]
 
 
 def main() -> int:
