@@ -34,7 +34,7 @@ campaign: $(VENV)/run ## play the tour on a sandbox of its own and judge it
 dev: $(VENV)/dev ## add the tools for tests and checks
 
 test: $(VENV)/dev ## the whole suite
-	@$(BIN)/python -m pytest tests -m "not long" -n 3 --dist loadfile
+	@$(BIN)/python -m pytest tests -m "not long" -n 2 --dist loadfile
 
 test-long: $(VENV)/dev ## before a release, on a quiet machine: thirty crash trials, every experiment under both runners (half an hour)
 	@$(BIN)/python -m pytest tests -m long

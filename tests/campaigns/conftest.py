@@ -4,14 +4,20 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from harness.cluster import Lease
+
 ROOT = Path(__file__).resolve().parents[2]
 HARNESS = [sys.executable, "-m", "harness"]
+BUSY = {"load_silent": 60, "canary_silent": 60}
+"""Bounds of validity for runs that share two cores with other tests: somebody stands still for some seconds now and then."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,25 @@ class Rehearsal:
     def variables(self) -> dict[str, str]:
         printed: dict[str, str] = json.loads(self.run("sandbox", "env", "--format", "json").stdout)
         return printed
+
+
+@contextmanager
+def kept(lease: Lease) -> Iterator[threading.Event]:
+    """Renew a lock as its holder would, until the block ends or the event is set; then release it."""
+    over = threading.Event()
+
+    def keep() -> None:
+        while not over.wait(0.5):
+            lease.renew()
+        lease.release()
+
+    thread = threading.Thread(target=keep)
+    thread.start()
+    try:
+        yield over
+    finally:
+        over.set()
+        thread.join()
 
 
 @pytest.fixture(scope="session")

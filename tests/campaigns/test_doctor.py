@@ -17,7 +17,7 @@ from harness.focus import FocusServerAPI
 from harness.focus.outcomes import CallFailed
 from harness.focus.request import ConfigureRequest
 from harness.target import Target, load_target
-from tests.campaigns.conftest import ROOT, Rehearsal
+from tests.campaigns.conftest import ROOT, Rehearsal, kept
 
 GPU = "nvidia.com/gpu.shared"
 
@@ -186,7 +186,7 @@ def test_a_live_window_is_left_alone_and_a_busy_target_is_not_touched(
         assert not plan.touches
         assert f"{of}-{window.job_id}" in {refusal.what for refusal in plan.refused}
     workers_cordoned(cluster, rehearsal)
-    with Lease.acquire(cluster, "somebodys-run"):
+    with kept(Lease.acquire(cluster, "somebodys-run")):
         busy = rehearsal.run("doctor", "--fix", "uncordon", "--yes", "--reports", str(tmp_path))
     assert busy.returncode == 9, busy.stdout + busy.stderr
     assert "somebodys-run" in busy.stderr

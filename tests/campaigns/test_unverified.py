@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.campaigns.conftest import ROOT, Rehearsal
+from tests.campaigns.conftest import BUSY, ROOT, Rehearsal
 
 PROCESS = {"type": "process", "path": "true"}
 
@@ -27,6 +27,7 @@ def campaign(folder: Path, *, unverified: bool) -> Path:
                 "duration": "12s",
                 "recover": "1s",
                 "drain": "20s",
+                "validity": BUSY,
                 "load": {"stages": [{"at": "0s", "open_windows": 1}], "hold": {"min": "3s", "max": "4s"}},
                 "timeline": [{"experiment": "mixed", "at": "4s", "hold": "3s"}],
             }

@@ -15,7 +15,7 @@ import yaml
 
 from harness.cluster import Lease, connect
 from harness.target import load_target
-from tests.campaigns.conftest import ROOT, Rehearsal
+from tests.campaigns.conftest import BUSY, ROOT, Rehearsal, kept
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def campaign(tmp_path: Path) -> Path:
         "duration": "9s",
         "recover": "1s",
         "drain": "20s",
-        "validity": {"load_silent": 60},
+        "validity": BUSY,
         "load": {"stages": [{"at": "0s", "open_windows": 1}], "hold": {"min": "2s", "max": "3s"}},
         "timeline": [{"experiment": "cordon-worker", "at": "3s", "hold": "2s"}],
     }
@@ -48,20 +48,10 @@ def somebody_elses_lock(rehearsal: Rehearsal, tmp_path: Path) -> Iterator[thread
     file.write_text(filled.replace("${RABBITMQ_URI:-}", ""), encoding="utf-8")
     cluster = connect(load_target(file))
     lease = Lease.acquire(cluster, "another-run", holder="elsewhere/1/1")
-    over = threading.Event()
-
-    def keep() -> None:
-        while not over.wait(0.5):
-            lease.renew()
-        lease.release()
-
-    thread = threading.Thread(target=keep)
-    thread.start()
     try:
-        yield over
+        with kept(lease) as over:
+            yield over
     finally:
-        over.set()
-        thread.join()
         cluster.close()
 
 

@@ -303,11 +303,11 @@ def test_a_timer_acts_though_whoever_armed_it_is_dead_unless_it_is_replaced_or_f
 
 
 def test_a_timer_brings_the_api_back_and_one_that_fails_says_so_in_the_log(box: Running) -> None:
-    hands(box, "later", "api", "2", "api", "up")
+    hands(box, "later", "api", "12", "api", "up")  # a command may take seconds to start
     hands(box, "api", "down")
-    hands(box, "process", "ingress", "kill")
     assert state_of(box, "control-plane")[0] == "ended"
-    until(lambda: state_of(box, "control-plane")[0] == "running", 5)
+    hands(box, "process", "ingress", "kill")
+    until(lambda: state_of(box, "control-plane")[0] == "running", 20)
     hands(box, "node", OTHER, "kill")
     hands(box, "later", "bad", "1", "node", OTHER, "freeze")
     log = box.sandbox.root / "supervisor.log"

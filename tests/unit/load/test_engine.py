@@ -26,7 +26,7 @@ from harness.history.events import (
 )
 from harness.history.reader import History, read_history
 
-QUICK = Timeouts(connect_s=0.3, read_s=0.3, total_s=2.0, ready_s=0.4, first_frame_s=0.3)
+QUICK = Timeouts(connect_s=1.5, read_s=1.0, total_s=4.0, ready_s=1.2, first_frame_s=1.0)
 PAYLOAD = Payload(duration_s=1, height=50, channels=9)
 
 
