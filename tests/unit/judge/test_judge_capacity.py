@@ -418,6 +418,25 @@ def test_the_edge_is_expected_where_about_a_third_of_what_may_fail_fails(slots: 
         assert edge == pytest.approx(slots / 8, rel=0.02)
 
 
+@pytest.mark.parametrize(
+    ("life_s", "below"),
+    [
+        (lambda chance: chance.uniform(7.92, 8.08), 0.012),
+        (lambda chance: chance.uniform(7.2, 8.8), 0.09),
+        (lambda chance: 10.0 if chance.random() < 1 / 3 else 8.0, 0.13),
+    ],
+)
+def test_the_spread_of_lives_costs_what_the_docs_say(
+    life_s: Callable[[random.Random], float], below: float
+) -> None:
+    chance, aims = random.Random(1), Objectives(success=0.97)
+    tried = {"rate": {1.0: [lives(*[life_s(chance) for _ in range(2000)])]}}
+    allowed, edge = ceiling(tried, aims), expected_edge(tried, aims)
+    assert allowed is not None
+    assert edge is not None
+    assert 1 - edge / allowed.per_s == pytest.approx(below, abs=0.006)
+
+
 def test_bounds_decide_what_they_can() -> None:
     assert bounds_status(3, 5, ">=", 3) is Status.PASSED
     assert bounds_status(3, 5, ">=", 4) is Status.UNJUDGED

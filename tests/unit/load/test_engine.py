@@ -63,6 +63,19 @@ class Played:
         ]
 
 
+def recorder(folder: Path, endpoint: Endpoint) -> Recorder:
+    begin = Begin(
+        endpoint=endpoint,
+        budget=Budget(),
+        payload=PAYLOAD,
+        creates_in_flight=5,
+        history=str(folder),
+        writer="engine-1",
+        clock_start_ns=time.monotonic_ns(),
+    )
+    return Recorder(begin, lambda error: pytest.fail(str(error)))
+
+
 def play(
     folder: Path,
     script: Script,
@@ -78,16 +91,7 @@ def play(
         told: list[Told] = []
         async with FakeFocus(script) as fake:
             endpoint = Endpoint(url=url or fake.url, timeouts=timeouts)
-            begin = Begin(
-                endpoint=endpoint,
-                budget=Budget(),
-                payload=PAYLOAD,
-                creates_in_flight=5,
-                history=str(folder),
-                writer="engine-1",
-                clock_start_ns=time.monotonic_ns(),
-            )
-            record = Recorder(begin, lambda error: pytest.fail(str(error)))
+            record = recorder(folder, endpoint)
             async with AsyncFocusServerAPI(endpoint, lambda seen: record.attempt(seen, seen.about)) as api:
                 stage = Stage(
                     api=api,
@@ -308,16 +312,7 @@ def test_an_invalid_create_that_our_own_stop_cuts_off_is_cancelled_not_failed(tm
     async def run() -> None:
         async with FakeFocus(Script(latency_s=60)) as fake:
             endpoint = Endpoint(url=fake.url, timeouts=Timeouts(connect_s=5, read_s=9, total_s=9))
-            begin = Begin(
-                endpoint=endpoint,
-                budget=Budget(),
-                payload=PAYLOAD,
-                creates_in_flight=5,
-                history=str(tmp_path),
-                writer="engine-1",
-                clock_start_ns=time.monotonic_ns(),
-            )
-            record = Recorder(begin, lambda error: pytest.fail(str(error)))
+            record = recorder(tmp_path, endpoint)
             async with AsyncFocusServerAPI(endpoint, lambda seen: record.attempt(seen, seen.about)) as api:
                 errand = asyncio.create_task(api.configure_invalid(b"{"))
                 await asyncio.sleep(0.2)
