@@ -29,6 +29,8 @@ class Cause(StrEnum):
     MONGODB = "mongodb_unavailable"
     BROKER = "broker_unavailable"
     WAITING_FOR_FIBER = "waiting_for_fibre"
+    STARTING = "server_starting"
+    """It has just started and has not read the cluster yet."""
     WHIM = "unexplained"
     """For no reason that anybody could see; never beside another cause."""
 

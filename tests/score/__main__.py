@@ -192,12 +192,12 @@ def cases_of(folder: Path) -> tuple[list[Case], int]:
     blames, bare = blame(record, world), blame(record, world, logs=False)
     truth = truth_of(folder, record)
     labels = labels_of(blames.failures, truth)
-    windows: dict[tuple[str, str], list[int]] = defaultdict(list)
+    windows: dict[tuple[str, str, int], list[int]] = defaultdict(list)
     for index, label in enumerate(labels):
         if label is not None:
             windows[_window(told, truth, int(blames.failures.at_ns[index]))].append(index)
     cases = []
-    for (kind, combination), members in windows.items():
+    for (kind, combination, _), members in windows.items():
         here = np.array(members)
         chosen, near = counted(blames.failures.at_ns[here], edges_ns(truth), told["seed"])
         for place, close in zip(here[chosen].tolist(), near.tolist(), strict=True):
@@ -218,16 +218,18 @@ def cases_of(folder: Path) -> tuple[list[Case], int]:
     return cases, labels.count(None)
 
 
-def _window(told: dict[str, Any], truth: Truth, at_ns: int) -> tuple[str, str]:
-    """Return the kind and the faults of the stretch of a run that an instant lies in."""
+def _window(told: dict[str, Any], truth: Truth, at_ns: int) -> tuple[str, str, int]:
+    """Return the kind and the faults of the stretch of a run that an instant lies in, and which stretch it is."""
     mode, load = told["mode"], told["load"]
     inside = set(truth.faults_at(at_ns, at_ns, AFTER_NS))
     for window in told["windows"]:
         if inside & set(window["faults"]):
-            return window["kind"], f"{'+'.join(window['faults'])} ({mode}, {load})"
+            begun = sum(name in window["faults"] and start <= at_ns for name, start, _ in truth.faults)
+            return window["kind"], f"{'+'.join(window['faults'])} ({mode}, {load})", begun
     name = told["trick"] or (told["name"] if not told["windows"] else "no fault")
     kind = OTHER if not told["windows"] or told["trick"] else SINGLE
-    return kind, f"{name} ({mode}, {load})"
+    tricks = [number for number, (start, _, _) in enumerate(truth.tricks) if start <= at_ns]
+    return kind, f"{name} ({mode}, {load})", -1 - len(tricks)
 
 
 def summary(cases: list[Case], trouble: dict[str, str], seed: int, took_s: float) -> dict[str, Any]:

@@ -5,6 +5,7 @@ wrong while it suffered: the faults that were in, as their documentation says wh
 """
 
 import json
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -88,6 +89,9 @@ class Truth:
     slow: dict[int, int] = field(default_factory=dict)
     """Windows whose pod was not made when their client gave up, or ran and had not opened its port; and since when that was so."""
 
+    idle: frozenset[int] = frozenset()
+    """Windows that cleanup took for idle while they were read, or waited for."""
+
     def faults_at(self, from_ns: int, to_ns: int, after_ns: int = 0) -> tuple[str, ...]:
         """Return the experiments whose faults were in at some instant between two, or were until shortly before."""
         return tuple(
@@ -115,7 +119,28 @@ def truth_of(folder: Path, record: RunRecord) -> Truth:
             by_request[number] = label
     _add_faults(by_request, record)
     opened = {fact["job_id"]: fact["at_ns"] - start_ns for fact in facts if fact["kind"] == "ready"}
-    return Truth(by_request, tuple(_tricks(folder, start_ns)), tuple(_faults(record)), _slow(record, opened))
+    cleaned = [fact for fact in facts if fact["kind"] == "window_cleaned" and fact["reason"] == "idle"]
+    idle = _idle(record, ((fact["job_id"], fact["at_ns"] - start_ns) for fact in cleaned))
+    return Truth(
+        by_request, tuple(_tricks(folder, start_ns)), tuple(_faults(record)), _slow(record, opened), idle
+    )
+
+
+def _idle(record: RunRecord, cleaned: Iterable[tuple[str, int]]) -> frozenset[int]:
+    """Return the windows whose objects cleanup removed for being idle before their client was done with them."""
+    at_ns: dict[str, list[int]] = defaultdict(list)
+    for job_id, instant in cleaned:
+        at_ns[job_id].append(instant)
+    accepted = {event.window: event for event in record.of(WindowAccepted)}
+    closed = [event for event in record.of(WindowClosed) if event.window in accepted]
+    return frozenset(
+        event.window
+        for event in closed
+        if any(
+            accepted[event.window].at_ns <= instant <= event.at_ns
+            for instant in at_ns[accepted[event.window].job_id]
+        )
+    )
 
 
 def _slow(record: RunRecord, opened_ns: dict[str, int]) -> dict[int, int]:
@@ -228,10 +253,7 @@ def _label(fact: dict[str, Any]) -> Label:
     if fact["kind"] == "overload":
         return Label("server_overload", frozenset({"server_overload"}))
     causes = list(fact["causes"])
-    held = set(causes)
-    if fact["kind"] == "refusal" and not fact.get("synced", True):
-        held.add("server_starting")
-    return Label(causes[0], frozenset(held))
+    return Label(causes[0], frozenset(causes))
 
 
 def request_number(request_id: str) -> int:
@@ -290,6 +312,8 @@ def _truth_about(failures: Failures, index: int, truth: Truth) -> Label | None:
     if ran_ns is not None:
         first = not truth.faults_at(from_ns, ran_ns + SLOW_NS)
         causes = ["pod_start_failed", *causes] if first else [*causes, "pod_start_failed"]
+    if int(failures.window[index]) in truth.idle:
+        causes.append("idle_cleanup")
     held = frozenset([*causes, *tricks])
     if not held:
         return None

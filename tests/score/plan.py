@@ -8,6 +8,7 @@ import itertools
 import random
 import zlib
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 LOW, HIGH = "below the limit", "beyond the limit"
 SINGLE, PAIR, TRIPLE, OTHER = "single", "pair", "triple", "other"
@@ -42,7 +43,7 @@ ACTS: dict[str, Act] = {
     "mongo-stall": Act("mongodb", 8, 12),
     "mongo-slow": Act("mongodb", 8, 14, (("delay_ms", "1500"),), modes=("seed",)),
     "saturate-gpu": Act("shares", settings=(("fill", "100%"),), first=True),
-    "exhaust-pod-ips": Act("shares api", 18, 16, (("nodes", "all"),)),
+    "exhaust-pod-ips": Act("shares api", 18, 16, (("nodes", "all"),), first=True),
     "kill-focus-server": Act("focus_server", 8, 14),
     "focus-server-outage": Act("focus_server", 8, 14),
     "focus-server-crash-loop": Act("focus_server", 12, 16),
@@ -73,11 +74,13 @@ class Window:
     at_s: int
     faults: tuple[str, ...]
     kind: str
+    held_s: int = 0
+    """How long they are held, if not for as long as usual."""
 
     @property
     def hold_s(self) -> int:
         """Return how long the longest of them is held."""
-        return max(ACTS[fault].hold_s for fault in self.faults)
+        return self.held_s or max(ACTS[fault].hold_s for fault in self.faults)
 
     @property
     def over_s(self) -> int:
@@ -103,15 +106,17 @@ class Run:
     """Settings of its sandbox beside the drawn ones."""
     extra: tuple[tuple[str, object], ...] = field(default=())
     """Keys of its load beside the usual ones."""
+    lasts_s: int = 30
+    """How long it goes on after its first seconds where it has no windows."""
 
     @property
     def duration_s(self) -> int:
         """Return how long its load goes on."""
-        return max((window.over_s for window in self.windows), default=FIRST_S + 50)
+        return max((window.over_s for window in self.windows), default=FIRST_S + self.lasts_s)
 
 
 FIRST_S = 14
-LONGEST_S = 320
+LONGEST_S = 500
 """A run is cut into pieces of about this length."""
 
 
@@ -145,50 +150,100 @@ def others(seed: int) -> list[Run]:
     """Return the runs in which no fault of ours is what is wrong, or somebody is blind, or many windows are not served."""
     blind = [("mongo-outage",), ("cordon-worker",), ("saturate-gpu",), ("kill-focus-server",)]
     missing = [("mongo-stall",), ("mongo-outage",), ("cordon-worker",)]
-    unserved = [
-        ("cordon-worker",),
-        ("saturate-gpu",),
-        ("exhaust-pod-ips",),
-        ("drop-network",),
-        ("starve-feed",),
-    ]
-    short = ("hold", {"min": "1s", "max": "2s"})
-    crowd = (("stages", [{"at": "0s", "open_windows": 30}]), short)
+    unserved = [("cordon-worker",), ("saturate-gpu",), ("drop-network",)]
+    keen, patient = {"after_refusal": "700ms"}, {"hold": {"min": "20s", "max": "30s"}}
+    roomy = {"gpu_shares": "100", "pod_ips": "250"}
+    quick = roomy | {"ready_delay_s": "0.4", "ready_delay_median_s": "0.5", "ready_delay_p95_s": "0.8"}
     return [
-        Run("whim", "seed", LOW, seed, options=(("whim_share", "0.4"),), extra=(short,)),
-        Run("overload", "field", LOW, seed, extra=(("creates_in_flight", 14), *crowd)),
-        Run(
+        _other("whim", "seed", seed, 26, users=20, load=keen, options={"whim_share": "0.4"}),
+        _other("overload", "field", seed, 50, users=30, load={"creates_in_flight": 14}),
+        _other(
             "invalid",
             "seed",
-            LOW,
             seed,
-            options=(("strict_validation", "true"),),
-            extra=(("request", {"nfftSelection": 1000}),),
+            26,
+            load={"request": {"nfftSelection": 1000}},
+            options={"strict_validation": "true"},
         ),
-        Run(
+        _other(
             "no-recording",
             "field",
-            LOW,
             seed,
-            options=(("historic_index_delay_s", "100000"),),
-            extra=(("historic_share", 1.0),),
+            26,
+            load={"historic_share": 1.0},
+            options={"historic_index_delay_s": "100000"},
         ),
-        Run("path", "seed", LOW, seed, trick="ingress", extra=(short,)),
-        Run("generator", "seed", LOW, seed, trick="files", extra=(short,)),
-        Run(
-            "foreign",
-            "seed",
-            LOW,
+        _other("outside", "seed", seed, 115, users=24, load=keen, trick="outside"),
+        _other(
+            "unready",
+            "field",
             seed,
-            trick="foreign",
-            extra=(("stages", [{"at": "0s", "open_windows": 24}]), short),
+            75,
+            users=36,
+            options=quick | {"never_ready_share": "0.3", "silent_share": "0.3", "cleanup_low_readings": "4"},
+            trick="impatient",
         ),
         *_cut("missing", "seed", LOW, seed, missing, OTHER, trick="missing"),
         *_cut("frozen-low", "seed", LOW, seed, blind, OTHER, trick="frozen"),
         *_cut("frozen-high", "seed", HIGH, seed, blind, OTHER, trick="frozen"),
         *_cut("unserved", "field", LOW, seed, unserved, OTHER, trick="impatient"),
-        *_cut("killed", "field", LOW, seed, [("kill-streams",)] * 8, OTHER, trick="impatient"),
+        _again("killed", "field", seed, "kill-streams", 5, 40, hold_s=4, options=roomy, load=patient),
+        _again("exhausted", "field", seed, "exhaust-pod-ips", 2, 30, hold_s=26, options=quick),
+        _again("starved", "field", seed, "starve-feed", 2, 40, hold_s=30, options=roomy, load=patient),
+        _again(
+            "starting",
+            "seed",
+            seed,
+            "kill-focus-server",
+            6,
+            24,
+            hold_s=8,
+            options={"sync_delay_s": f"{random.Random(seed).uniform(1, 4):.3g}"},
+            load={"after_refusal": "300ms", "creates_in_flight": 24, **patient},
+        ),
     ]
+
+
+def _other(
+    name: str,
+    mode: str,
+    seed: int,
+    lasts_s: int,
+    *,
+    users: int = 12,
+    load: dict[str, object] | None = None,
+    options: dict[str, str] | None = None,
+    trick: str = "",
+) -> Run:
+    """Return a run without a fault of ours."""
+    return Run(name, mode, LOW, seed, (), trick, _pairs(options), _load(users, load), lasts_s)
+
+
+def _again(
+    name: str,
+    mode: str,
+    seed: int,
+    fault: str,
+    times: int,
+    users: int,
+    *,
+    hold_s: int,
+    options: dict[str, str],
+    load: dict[str, object] | None = None,
+) -> Run:
+    """Return a run in which one fault comes several times, while many windows are open that wait for nothing long."""
+    each_s = hold_s + ACTS[fault].rest_s + STAGGER_S
+    windows = tuple(Window(FIRST_S + each_s * turn, (fault,), OTHER, hold_s) for turn in range(times))
+    return Run(name, mode, LOW, seed, windows, "impatient", _pairs(options), _load(users, load))
+
+
+def _load(users: int, more: dict[str, object] | None) -> tuple[tuple[str, object], ...]:
+    short = {"hold": {"min": "1s", "max": "2s"}}
+    return _pairs({"stages": [{"at": "0s", "open_windows": users}], **short, **(more or {})})
+
+
+def _pairs(values: dict[str, Any] | None) -> tuple[tuple[str, Any], ...]:
+    return tuple((values or {}).items())
 
 
 def covering(acts: dict[str, Act], size: int, count: int, chance: random.Random) -> list[tuple[str, ...]]:

@@ -58,7 +58,7 @@ def campaign(run: Run) -> dict[str, Any]:
     load = {
         "stages": [{"at": "0s", "open_windows": wanted}],
         "creates_in_flight": 3,
-        "hold": {"min": "3s", "max": "6s"},
+        "hold": {"min": "4s", "max": "8s"},
         "after_refusal": "1500ms",
         "storm": True,
         **dict(run.extra),
@@ -86,7 +86,7 @@ def _steps(window: Window) -> list[dict[str, Any]]:
     for number, fault in enumerate(order):
         act = ACTS[fault]
         at_s = window.at_s + (0 if not number else STAGGER_S + number - 1)
-        hold_s = act.hold_s
+        hold_s = window.held_s or act.hold_s
         if act.last and number:
             hold_s = 5
         elif len(order) > 1:
@@ -161,7 +161,7 @@ def _target(run: Run, folder: Path) -> Path:
     if run.trick == "missing":
         del document["mongodb_uri"]
     else:
-        document["timeouts"] = {"ready": "6s"}
+        document["timeouts"] = {"ready": "5s"}
         document["limits"]["max_pods"] = 400
     file = folder / f"{run.trick}.yaml"
     file.write_text(yaml.safe_dump(document), encoding="utf-8")
@@ -196,10 +196,19 @@ def _frozen(run: Run, folder: Path, _environment: dict[str, str], pid: int, done
             os.kill(pid, signal.SIGCONT)
 
 
-def _ingress(_run: Run, folder: Path, environment: dict[str, str], _pid: int, done: threading.Event) -> None:
-    """End the ingress for a while, and start it again: nobody comes to the server any more."""
-    if not _wait_for(folder, "load_state", done) or done.wait(16):
+def _outside(run: Run, folder: Path, environment: dict[str, str], pid: int, done: threading.Event) -> None:
+    """Have one thing after another go wrong that is not the system's: the way to it, our own machine, other people."""
+    if not _wait_for(folder, "load_state", done) or done.wait(14):
         return
+    _ingress(folder, environment, done)
+    if not done.wait(12):
+        _files(folder, environment, done)
+    if not done.wait(12):
+        _foreign(environment, done)
+
+
+def _ingress(folder: Path, environment: dict[str, str], done: threading.Event) -> None:
+    """End the ingress for a while, and start it again: nobody comes to the server any more."""
     _tell(folder, "path")
     _do([*HARNESS, "sandbox", "process", "ingress", "kill"], environment, folder / "sandbox.log")
     done.wait(14)
@@ -207,10 +216,8 @@ def _ingress(_run: Run, folder: Path, environment: dict[str, str], _pid: int, do
     _tell(folder, "")
 
 
-def _files(_run: Run, folder: Path, environment: dict[str, str], _pid: int, done: threading.Event) -> None:
+def _files(folder: Path, environment: dict[str, str], done: threading.Event) -> None:
     """Leave the engine no file to open for a while: a fault of our own machine."""
-    if not _wait_for(folder, "load_state", done) or done.wait(16):
-        return
     pid = next(
         record.event.pid  # type: ignore[union-attr]
         for record in _records(folder, "engine")
@@ -221,15 +228,13 @@ def _files(_run: Run, folder: Path, environment: dict[str, str], _pid: int, done
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, before[1]))
     for verb in ("kill", "start"):  # the connections that are open would be used on and on
         _do([*HARNESS, "sandbox", "process", "ingress", verb], environment, folder / "sandbox.log")
-    done.wait(20)
+    done.wait(14)
     resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
     _tell(folder, "")
 
 
-def _foreign(_run: Run, folder: Path, environment: dict[str, str], _pid: int, done: threading.Event) -> None:
+def _foreign(environment: dict[str, str], done: threading.Event) -> None:
     """Open windows as somebody else would, who reads none of them: cleanup takes each away after a while."""
-    if not _wait_for(folder, "load_state", done) or done.wait(10):
-        return
     told = subprocess.run(
         [*HARNESS, "sandbox", "env", "--format", "json"],
         env=environment,
@@ -240,7 +245,7 @@ def _foreign(_run: Run, folder: Path, environment: dict[str, str], _pid: int, do
     url = json.loads(told.stdout)["FOCUS_URL"].rstrip("/") + "/configure"
     wish = ConfigureRequest(channel_min=1, channel_max=3).body()
     until = time.monotonic() + 40
-    while time.monotonic() < until and not done.wait(0.3):
+    while time.monotonic() < until and not done.wait(0.2):
         request = urllib.request.Request(url, data=wish, headers={"Content-Type": "application/json"})
         try:
             urllib.request.urlopen(request, timeout=5).close()
@@ -248,7 +253,7 @@ def _foreign(_run: Run, folder: Path, environment: dict[str, str], _pid: int, do
             continue
 
 
-TRICKS: dict[str, Trick] = {"frozen": _frozen, "ingress": _ingress, "files": _files, "foreign": _foreign}
+TRICKS: dict[str, Trick] = {"frozen": _frozen, "outside": _outside}
 
 
 def _tell(folder: Path, what: str) -> None:

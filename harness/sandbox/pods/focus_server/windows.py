@@ -127,7 +127,7 @@ class Windows:
         if not settings.admission:
             return found
         if not self._world.synced:
-            return {Cause.KUBERNETES_API}
+            return {Cause.STARTING}
         shares = self._world.shares()
         if shares.registered <= 0:
             found.add(Cause.GPU_EXHAUSTED)
@@ -142,7 +142,7 @@ class Windows:
         held = len(self._world.held())
         self._truth.write(
             "refusal", status=503, primary=ordered[0], causes=ordered, request_id=request_id, held=held,
-            synced=self._world.synced, **({"job_id": job_id} if job_id else {}),
+            **({"job_id": job_id} if job_id else {}),
         )  # fmt: skip
         raise Refused(503, answers.UNAVAILABLE[self._settings.refusal_body])
 

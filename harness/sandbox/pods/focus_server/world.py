@@ -75,7 +75,8 @@ class World:
             await asyncio.sleep(0.02)
 
     async def follow(self) -> None:
-        """Watch for ever."""
+        """Watch for ever, from `sync_delay_s` on."""
+        await asyncio.sleep(self._settings.sync_delay_s)
         namespace = self._settings.namespace
         async with asyncio.TaskGroup() as group:
             group.create_task(self._watch("nodes", None))
