@@ -116,7 +116,7 @@ class World:
         self._by_kind: dict[type[Event], list[Record]] = {
             kind: found for kind, found in by_kind(records).items() if issubclass(kind, OBSERVATIONS)
         }
-        self._attempts = attempts
+        self.attempts = attempts
         self.end_ns = end_ns
 
     # --- who could see ----------------------------------------------------------------------------
@@ -166,7 +166,7 @@ class World:
     def windows(self) -> Windows:
         """Every window, and the two counts of open ones."""
         blind = self.blind.get(SLOTS_WATCHER, Steps.of([], 1))
-        return find_windows(self._ordered(WINDOW_KINDS), self._attempts, blind, self.end_ns)
+        return find_windows(self._ordered(WINDOW_KINDS), self.attempts, blind, self.end_ns)
 
     @property
     def sees_slots(self) -> bool:
@@ -320,8 +320,8 @@ class World:
     @cached_property
     def in_flight(self) -> Steps:
         """How many creates of ours were unanswered."""
-        rows = self._attempts.rows
-        creates = rows[rows["operation"] == self._attempts.number(CONFIGURE)]
+        rows = self.attempts.rows
+        creates = rows[rows["operation"] == self.attempts.number(CONFIGURE)]
         return Steps.counting(creates["sent_ns"].astype(np.int64), creates["done_ns"].astype(np.int64))
 
     @cached_property

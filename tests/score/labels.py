@@ -52,6 +52,9 @@ TO_WINDOWS: dict[str, tuple[str, ...]] = {
 }
 """What a fault does to a window that was accepted; others do nothing to one."""
 
+OF_STREAMS = ("feed_unavailable", "broker_unavailable", "idle_cleanup")
+"""What can only be wrong with a stream that could be reached."""
+
 WHILE_IN: dict[str, str] = {
     "mongo-outage": "mongodb_unavailable",
     "focus-restart-without-mongo": "mongodb_unavailable",
@@ -308,6 +311,8 @@ def _truth_about(failures: Failures, index: int, truth: Truth) -> Label | None:
         for fault in truth.faults_at(from_ns if _waited(outcome) else to_ns - BEFORE_NS, to_ns, AFTER_NS)
         for cause in TO_WINDOWS.get(fault, ())
     ]
+    if outcome == Outcome.PENDING_NO_START:  # nothing that stops frames keeps a port from opening
+        causes = [cause for cause in causes if cause not in OF_STREAMS]
     ran_ns = truth.slow.get(int(failures.window[index]))
     if ran_ns is not None:
         first = not truth.faults_at(from_ns, ran_ns + SLOW_NS)

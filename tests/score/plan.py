@@ -152,11 +152,12 @@ def others(seed: int) -> list[Run]:
     missing = [("mongo-stall",), ("mongo-outage",), ("cordon-worker",)]
     unserved = [("cordon-worker",), ("saturate-gpu",), ("drop-network",)]
     keen, patient = {"after_refusal": "700ms"}, {"hold": {"min": "20s", "max": "30s"}}
+    some = {"hold": {"min": "4s", "max": "8s"}}
     roomy = {"gpu_shares": "100", "pod_ips": "250"}
     quick = roomy | {"ready_delay_s": "0.4", "ready_delay_median_s": "0.5", "ready_delay_p95_s": "0.8"}
     return [
-        _other("whim", "seed", seed, 26, users=20, load=keen, options={"whim_share": "0.4"}),
-        _other("overload", "field", seed, 50, users=30, load={"creates_in_flight": 14}),
+        _other("whim", "seed", seed, 50, load=keen | some, options={"whim_share": "0.7"}),
+        _other("overload", "field", seed, 50, users=30, load=some | {"creates_in_flight": 14}),
         _other(
             "invalid",
             "seed",
@@ -173,32 +174,31 @@ def others(seed: int) -> list[Run]:
             load={"historic_share": 1.0},
             options={"historic_index_delay_s": "100000"},
         ),
-        _other("outside", "seed", seed, 115, users=24, load=keen, trick="outside"),
+        _other("outside", "seed", seed, 125, users=24, load=keen | some, trick="outside"),
         _other(
             "unready",
             "field",
             seed,
-            75,
-            users=36,
-            options=quick | {"never_ready_share": "0.3", "silent_share": "0.3", "cleanup_low_readings": "4"},
+            120,
+            users=20,
+            options=quick | {"never_ready_share": "0.5", "silent_share": "1", "cleanup_low_readings": "4"},
             trick="impatient",
         ),
         *_cut("missing", "seed", LOW, seed, missing, OTHER, trick="missing"),
         *_cut("frozen-low", "seed", LOW, seed, blind, OTHER, trick="frozen"),
         *_cut("frozen-high", "seed", HIGH, seed, blind, OTHER, trick="frozen"),
         *_cut("unserved", "field", LOW, seed, unserved, OTHER, trick="impatient"),
-        _again("killed", "field", seed, "kill-streams", 5, 40, hold_s=4, options=roomy, load=patient),
-        _again("exhausted", "field", seed, "exhaust-pod-ips", 2, 30, hold_s=26, options=quick),
-        _again("starved", "field", seed, "starve-feed", 2, 40, hold_s=30, options=roomy, load=patient),
+        _again("killed", "field", seed, ("kill-streams", 4, 22), 4, 40, options=roomy, load=patient),
+        _again("exhausted", "field", seed, ("exhaust-pod-ips", 26, 18), 2, 20, options=quick),
+        _again("starved", "field", seed, ("starve-feed", 30, 18), 2, 30, options=roomy, load=patient),
         _again(
             "starting",
             "seed",
             seed,
-            "kill-focus-server",
+            ("kill-focus-server", 8, 12),
             6,
             24,
-            hold_s=8,
-            options={"sync_delay_s": f"{random.Random(seed).uniform(1, 4):.3g}"},
+            options={"sync_delay_s": f"{random.Random(seed).uniform(5, 7):.3g}"},
             load={"after_refusal": "300ms", "creates_in_flight": 24, **patient},
         ),
     ]
@@ -223,18 +223,20 @@ def _again(
     name: str,
     mode: str,
     seed: int,
-    fault: str,
+    fault: tuple[str, int, int],
     times: int,
     users: int,
     *,
-    hold_s: int,
     options: dict[str, str],
     load: dict[str, object] | None = None,
 ) -> Run:
-    """Return a run in which one fault comes several times, while many windows are open that wait for nothing long."""
-    each_s = hold_s + ACTS[fault].rest_s + STAGGER_S
-    windows = tuple(Window(FIRST_S + each_s * turn, (fault,), OTHER, hold_s) for turn in range(times))
-    return Run(name, mode, LOW, seed, windows, "impatient", _pairs(options), _load(users, load))
+    """Return a run in which one fault (its name, how long it is held, and for how long not) comes several times."""
+    experiment, hold_s, rest_s = fault
+    windows = tuple(
+        Window(FIRST_S + (hold_s + rest_s) * turn, (experiment,), OTHER, hold_s) for turn in range(times)
+    )
+    trick = "impatient" if experiment == "exhaust-pod-ips" else "roomy"
+    return Run(name, mode, LOW, seed, windows, trick, _pairs(options), _load(users, load))
 
 
 def _load(users: int, more: dict[str, object] | None) -> tuple[tuple[str, object], ...]:

@@ -25,7 +25,7 @@ import yaml
 
 from harness.focus.request import ConfigureRequest
 from harness.history.events import Record
-from tests.score.plan import ACTS, HIGH, STAGGER_S, Run, Window
+from tests.score.plan import ACTS, HIGH, LOW, STAGGER_S, Run, Window
 from tests.score.ranges import drawn
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,6 +34,18 @@ UP_S, EXTRA_S = 120, 240
 WANTED = {"seed": {HIGH: 34}, "field": {HIGH: 20}}
 """Windows that are wanted open beyond the limit; in the field there is none, only more of them."""
 FEW = 12
+READY_S = {"impatient": "6s", "outside": "15s"}
+"""How long a window is waited for in some runs."""
+HOLD = {
+    (mode, load): {"min": low, "max": high}
+    for mode, load, low, high in (
+        ("seed", LOW, "4s", "8s"),
+        ("field", LOW, "4s", "8s"),
+        ("seed", HIGH, "10s", "16s"),
+        ("field", HIGH, "6s", "10s"),
+    )
+}
+"""About two windows a second, whatever the load: two cores play three sandboxes."""
 
 
 def play(run: Run, folder: Path) -> str:
@@ -58,7 +70,7 @@ def campaign(run: Run) -> dict[str, Any]:
     load = {
         "stages": [{"at": "0s", "open_windows": wanted}],
         "creates_in_flight": 3,
-        "hold": {"min": "4s", "max": "8s"},
+        "hold": HOLD[run.mode, run.load],
         "after_refusal": "1500ms",
         "storm": True,
         **dict(run.extra),
@@ -153,16 +165,16 @@ def _campaign(run: Run, folder: Path, environment: dict[str, str]) -> str:
 
 
 def _target(run: Run, folder: Path) -> Path:
-    """Return the target file: the sandbox's own, one that waits less for windows that do not come up, or one that cannot ask MongoDB."""
+    """Return the target file: the sandbox's own, with room for more pods, less patience for windows, or no way to ask MongoDB."""
     known = ROOT / "targets" / "sandbox.yaml"
-    if run.trick not in ("impatient", "missing"):
+    if run.trick not in ("impatient", "roomy", "outside", "missing"):
         return known
     document = yaml.safe_load(known.read_text(encoding="utf-8"))
+    document["limits"]["max_pods"] = 400
     if run.trick == "missing":
         del document["mongodb_uri"]
-    else:
-        document["timeouts"] = {"ready": "5s"}
-        document["limits"]["max_pods"] = 400
+    elif run.trick in READY_S:
+        document["timeouts"] = {"ready": READY_S[run.trick]}
     file = folder / f"{run.trick}.yaml"
     file.write_text(yaml.safe_dump(document), encoding="utf-8")
     return file

@@ -22,6 +22,7 @@ from harness.history.events import (
     WindowReady,
 )
 from harness.history.samples import Rows
+from harness.judge.blame.bodies import LOCAL, writers_of
 from harness.judge.blame.cause import Claim
 from harness.judge.sightings import DOWN, Seen, identity
 from harness.judge.steps import ints
@@ -211,6 +212,7 @@ class ClusterLives:
         self.jobs: dict[str, list[JobSeen]] = defaultdict(list)
         self.nodes: dict[str, list[NodeSeen]] = defaultdict(list)
         self._bad: dict[str, list[int]] = defaultdict(list)
+        self._reached: dict[str, list[int]] = defaultdict(list)
         for record, pod in world.of(PodSeen):
             if pod.role == "stream":
                 pods[pod.job_id].append((identity(record), pod))
@@ -223,14 +225,32 @@ class ClusterLives:
             kind, _, name = told.about.partition("/")
             if kind in ("Pod", "Job") and name.startswith("grpc-job-"):
                 events["-".join(name.split("-")[2:4])].append((identity(record), told))
+        rows, local = world.attempts.rows, writers_of(world.attempts.texts) == LOCAL
+        self._ran_out = np.sort(rows["done_ns"][local[rows["body"]]]) if len(local) else ints([])
         self.pods = {job: tuple(seen) for job, seen in pods.items()}
         self.events = {job: tuple(seen) for job, seen in events.items()}
+
+    def ran_out(self, from_ns: int, to_ns: int) -> bool:
+        """Return whether a request of ours between two instants failed for want of something on our own machine."""
+        first, last = np.searchsorted(self._ran_out, (from_ns, to_ns))
+        return bool(last > first)
+
+    def take_ready(self, opened: Iterable[WindowReady]) -> None:
+        """Take in when streams could be reached, to see which nodes could be."""
+        for event in opened:
+            self._reached[self._node_of(event.job_id)].append(event.at_ns)
+
+    def reached(self, node: str, from_ns: int, to_ns: int) -> bool:
+        """Return whether a stream on a node was reached at some instant between two."""
+        return any(from_ns <= at_ns <= to_ns for at_ns in self._reached.get(node, ()))
+
+    def _node_of(self, job_id: str) -> str:
+        return next((pod.node for _, pod in reversed(self.pods.get(job_id, ())) if pod.node), "")
 
     def take_bad(self, closed: Iterable[WindowClosed]) -> None:
         """Take in which windows ended badly, to see which ended together."""
         for event in closed:
-            node = next((pod.node for _, pod in reversed(self.pods.get(event.job_id, ())) if pod.node), "")
-            self._bad[node].append(event.at_ns)
+            self._bad[self._node_of(event.job_id)].append(event.at_ns)
 
     def said_on(self, node: str, from_ns: int, to_ns: int, parts: tuple[str, ...]) -> bool:
         """Return whether an Event about a window's pod on `node` between two instants had one of `parts` in its text."""
@@ -270,6 +290,7 @@ def lives_of(world: World, cluster: ClusterLives, closed: list[WindowClosed], fr
     for _, opened in world.of(WindowReady):
         ready[opened.window] = opened.at_ns
     cluster.take_bad(closed)
+    cluster.take_ready(opened for _, opened in world.of(WindowReady))
     last = _last_frames(frames, {event.window for event in closed})
     lives = []
     for event in closed:

@@ -23,7 +23,10 @@ def of_creates(creates: Creates) -> Claims:
     felt = creates.refused | creates.broke | creates.ended(Outcome.CONNECT_FAILED, Outcome.CONNECT_TIMEOUT)
     podless = creates.podless("focus_server")
     front = (creates.writers == FRONT) & creates.refused
-    gateway = creates.ended(Outcome.INGRESS_502_504, Outcome.UNKNOWN, Outcome.READ_TIMEOUT)
+    gateway = creates.ended(Outcome.INGRESS_502_504, Outcome.READ_TIMEOUT)
+    cut = creates.ended(
+        Outcome.UNKNOWN
+    )  # whoever held our connection went; a front outlives the server behind it
     asked = creates.unanswered("focus_server") >= Claim.NEAR
     # A front that has nobody to ask says so at once; the pods' readiness comes a little later, and goes a little earlier.
     ready = creates.world.ready_pods["focus_server"].steps
@@ -31,8 +34,8 @@ def of_creates(creates: Creates) -> Claims:
     found = strongest(
         podless,
         where(front & (near | asked), Claim.LIKELY),
-        where(gateway & (near | asked), Claim.LIKELY),
-        where(front | gateway, Claim.POSSIBLE),
+        where(gateway & (near | asked) | cut & near, Claim.LIKELY),
+        where(front | gateway | cut, Claim.POSSIBLE),
     )
     answered = creates.writers == SERVER  # the server itself has spoken: at most it was just coming or going
     found = np.where(answered & (creates.status > 0), np.minimum(found, Claim.POSSIBLE), found)

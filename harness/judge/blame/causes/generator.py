@@ -20,11 +20,12 @@ def of_creates(creates: Creates) -> Claims:
 
 
 def of_window(life: Life) -> Claim:
-    """Claim a window that was given up while the load's loop was late for a good part of the wait."""
+    """Claim a window that was given up while the load's loop was late for a good part of the wait, or could open no connection."""
     start_ns, end_ns = life.suffered_ns
     lag_ns = int(life.world.engine_lag.highest(ints([start_ns]), ints([end_ns]))[0])
     late = lag_ns >= 2 * LATE_NS and 4 * lag_ns >= end_ns - start_ns
-    return Claim.LIKELY if late else Claim.NO
+    without = life.outcome is Outcome.PENDING_NO_START and life.cluster.ran_out(start_ns, end_ns)
+    return Claim.LIKELY if late or without else Claim.NO
 
 
 CAUSE = Cause(

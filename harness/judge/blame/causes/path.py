@@ -51,7 +51,8 @@ def of_window(life: Life) -> Claim:
     if life.outcome is Outcome.PENDING_NO_START:
         ready_ns = next((pod.at_ns for _, pod in life.pods if pod.ready), None)
         reachable = ready_ns is not None and life.at_ns - ready_ns >= READY_FOR_NS
-        return Claim.LIKELY if reachable and together else Claim.NO
+        open_way = ready_ns is not None and life.cluster.reached(life.node, ready_ns + S, life.at_ns)
+        return Claim.LIKELY if reachable and together and not open_way else Claim.NO
     if life.outcome is Outcome.STREAM_NO_FRAME:
         fed = not (life.down("broker", 5 * S) or life.down("player", 5 * S))
         return Claim.LIKELY if together and fed else Claim.NO

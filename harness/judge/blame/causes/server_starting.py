@@ -5,7 +5,7 @@ from harness.judge.blame.creates import Creates
 from harness.judge.blame.evidence import of_role
 from harness.judge.blame.lives import S
 
-STARTING_NS = 3 * S
+STARTING_NS = 5 * S
 """How long after it became ready a server may still be finding its feet."""
 
 
