@@ -144,6 +144,15 @@ def test_no_connection_while_its_pods_are_well_is_the_way() -> None:
     assert cause(story) == "focus_server_down"
 
 
+@pytest.mark.parametrize(("ready", "name"), [(True, "path"), (False, "focus_server_down")])
+def test_a_connection_that_was_cut_is_the_server_s_only_where_its_pod_went(ready: bool, name: str) -> None:
+    story = well()
+    story.depends(10.1, "focus_server", up=False)
+    story.pod(10.3, role="focus_server", ready=ready)
+    story.attempt(10, 10.2, Outcome.UNKNOWN, "Server disconnected")
+    assert cause(story) == name
+
+
 @pytest.mark.parametrize(
     ("outcome", "status", "name"),
     [
@@ -326,6 +335,26 @@ def test_a_pod_that_runs_and_never_opens_its_port_did_not_start_unless_its_neigh
         window = story.window(10, 30, outcome=Outcome.PENDING_NO_START)
         story.pod(11, story.job_of(window))
     assert set(blamed(story).names) == {"path"}
+
+
+@pytest.mark.parametrize(("ready_s", "name"), [(29, "pod_start_failed"), (11.5, "path")])
+def test_where_others_of_the_node_were_reached_meanwhile_the_way_was_open(ready_s: float, name: str) -> None:
+    story, _ = unserved(Outcome.PENDING_NO_START)
+    for _ in range(2):
+        window = story.window(10, 30, outcome=Outcome.PENDING_NO_START)
+        story.pod(11, story.job_of(window))
+    served = story.window(10, 40, frame_s=ready_s + 0.2)
+    story.pod(11, story.job_of(served))
+    assert set(blamed(story).names) == {name}
+
+
+@pytest.mark.parametrize(("failed_s", "name"), [(20, "generator"), (31, "pod_start_failed")])
+def test_a_window_waits_for_nothing_while_our_own_machine_has_no_file_left(
+    failed_s: float, name: str
+) -> None:
+    story, _ = unserved(Outcome.PENDING_NO_START)
+    story.attempt(failed_s, failed_s + 0.1, Outcome.CONNECT_FAILED, "[Errno 24] Too many open files")
+    assert blamed(story).names == ("generator", name)
 
 
 def test_a_stream_that_breaks_with_its_pod_or_with_its_node() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.history.events import FaultChanged, FaultStep, Outcome
+from harness.history.events import FaultChanged, FaultStep, Outcome, WindowAccepted, WindowClosed
 from harness.history.samples import ATTEMPTS
 from harness.judge.blame import Failures
 from tests.score.labels import Label, Truth, edges_ns, labels_of, request_number, run_start_ns, truth_of
@@ -28,9 +28,18 @@ class Played:
         self.max_windows = max_windows
         self.end_ns = 100 * S
         self.changes: list[Any] = []
+        self.windows: list[Window] = []
 
     def of(self, kind: type) -> list[Any]:
-        return self.changes if kind is FaultChanged else []
+        return self.changes if kind is FaultChanged else [one for one in self.windows if one.kind is kind]
+
+
+class Window:
+    """A window's beginning or end, by what the labels ask of it."""
+
+    def __init__(self, kind: type, at_s: float) -> None:
+        self.kind, self.at_ns, self.window, self.job_id = kind, round(at_s * S), 0, "1-1"
+        self.outcome = Outcome.STREAM_BROKEN
 
 
 class Change:
@@ -177,6 +186,31 @@ def test_a_window_that_never_started_may_have_suffered_since_it_was_accepted() -
     waited, broken = labels_of(rows, Truth({}, (), (("worker-crash", 10 * S, 20 * S),)))
     assert waited is not None
     assert broken is None
+
+
+@pytest.mark.parametrize(
+    ("outcome", "truth"),
+    [(Outcome.PENDING_NO_START, None), (Outcome.STREAM_BROKEN_BEFORE_DATA, "feed_unavailable")],
+)
+def test_what_stops_frames_keeps_no_port_from_opening(outcome: Outcome, truth: str | None) -> None:
+    [label] = labels_of(
+        failures((12, 30, outcome, 1, True)), Truth({}, (), (("starve-feed", 10 * S, 20 * S),))
+    )
+    assert (label.primary if label else None) == truth
+
+
+@pytest.mark.parametrize(
+    ("cleaned_s", "reason", "idle"), [(15, "idle", True), (25, "idle", False), (15, "gone", False)]
+)
+def test_cleanup_says_which_windows_it_took_for_idle(
+    tmp_path: Path, cleaned_s: float, reason: str, idle: bool
+) -> None:
+    played = Played(1)
+    played.windows = [Window(WindowAccepted, 10), Window(WindowClosed, 20)]
+    told = {"at_ns": at(cleaned_s), "kind": "window_cleaned", "job_id": "1-1", "reason": reason}
+    truth = truth_of(written(tmp_path, refusal(1, 1.05, "max_windows"), told), played)  # type: ignore[arg-type]
+    [label] = labels_of(failures((10, 20, Outcome.STREAM_BROKEN, 7, True)), truth)
+    assert label == (Label("idle_cleanup", frozenset({"idle_cleanup"})) if idle else None)
 
 
 def test_an_edge_is_where_something_came_or_went() -> None:
