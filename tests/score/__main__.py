@@ -15,7 +15,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -111,11 +111,15 @@ def _options() -> argparse.Namespace:
 
 
 def _play(runs: list[Run], folder: Path, sandboxes: int) -> dict[str, str]:
-    """Play all runs, some at once, and the rest of those that end early; return what went wrong with the playing, by run."""
+    """Play all runs, some at once, and the rest of those that end early; return what went wrong with the playing, by run.
+
+    What ended a run is tried once more on a sandbox of its own, at the head of the rest: only what fails twice was not played.
+    """
     waiting: queue.SimpleQueue[Run] = queue.SimpleQueue()
     for run in sorted(runs, key=lambda run: -run.duration_s):
         waiting.put(run)
     trouble: dict[str, str] = {}
+    tried: set[tuple[str, str]] = set()
     lock = threading.Lock()
 
     def work() -> None:
@@ -129,15 +133,19 @@ def _play(runs: list[Run], folder: Path, sandboxes: int) -> dict[str, str]:
             except Exception as error:
                 wrong = f"{type(error).__name__}: {error}"
             (folder / run.name).mkdir(parents=True, exist_ok=True)
-            (folder / run.name / "trouble.txt").write_text(wrong)
             with lock:
                 if wrong:
                     stuck = windows_begun(folder / run.name, run)
-                    trouble[run.name] = (
-                        f"{'+'.join(run.windows[stuck - 1].faults) if stuck else 'it'}: {wrong}"
-                    )
-                    if (rest := rest_of(run, stuck)) is not None and stuck:
+                    what = "+".join(run.windows[stuck - 1].faults) if stuck else run.name
+                    attempt = (run.name.split("-rest")[0], what)
+                    again = attempt not in tried
+                    tried.add(attempt)
+                    if not again:
+                        trouble[run.name] = f"{what}: {wrong}"
+                    rest = rest_of(run, max(0, stuck - 1) if again else stuck) if run.windows else run
+                    if rest is not None and (again or stuck):
                         waiting.put(rest)
+                (folder / run.name / "trouble.txt").write_text(trouble.get(run.name, ""))
                 sys.stdout.write(f"{run.name}: {wrong or 'played'}; {waiting.qsize()} wait\n")
                 sys.stdout.flush()
 
@@ -155,10 +163,15 @@ def windows_begun(folder: Path, run: Run) -> int:
         record = RunRecord(read_run(folder / "record"), read_history(folder / "record" / "history"))
     except RecordUnusable:
         return 0
-    opened = {change.experiment for change in record.of(FaultChanged)}
-    return max(
-        (number for number, window in enumerate(run.windows, 1) if opened & set(window.faults)), default=0
-    )
+    opened: dict[str, set[str]] = defaultdict(set)
+    for change in record.of(FaultChanged):
+        opened[change.experiment].add(change.entry)
+    begun, due = 0, Counter[str]()
+    for number, window in enumerate(run.windows, 1):
+        due.update(window.faults)
+        if any(len(opened[fault]) >= due[fault] for fault in window.faults):
+            begun = number
+    return begun
 
 
 def _told(folder: Path) -> dict[str, Any]:

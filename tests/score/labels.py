@@ -73,6 +73,9 @@ BY_OUTCOME: dict[str, str] = {
 """What the server, or the stream itself, said plainly."""
 
 
+NO_ANSWER = (Outcome.UNKNOWN, Outcome.READ_TIMEOUT, Outcome.CONNECT_FAILED, Outcome.CONNECT_TIMEOUT)
+
+
 @dataclass(frozen=True)
 class Label:
     """The truth about one failure: the check that refused, and everything that held."""
@@ -297,6 +300,8 @@ def _truth_about(failures: Failures, index: int, truth: Truth) -> Label | None:
     tricks = [name for start, end, name in truth.tricks if start <= to_ns and from_ns <= end + S]
     if not failures.is_window[index]:
         label = truth.by_request.get(int(failures.request_id[index]))
+        if label is not None and outcome in NO_ANSWER and tricks:  # whatever was said did not arrive
+            return Label(tricks[0], label.held | frozenset(tricks))
         if label is not None:
             return label
         if outcome in BY_OUTCOME:

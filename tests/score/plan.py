@@ -153,7 +153,7 @@ def others(seed: int) -> list[Run]:
     unserved = [("cordon-worker",), ("saturate-gpu",), ("drop-network",)]
     keen, patient = {"after_refusal": "700ms"}, {"hold": {"min": "20s", "max": "30s"}}
     some = {"hold": {"min": "4s", "max": "8s"}}
-    roomy = {"gpu_shares": "100", "pod_ips": "250"}
+    roomy = {"gpu_shares": "100"}
     quick = roomy | {"ready_delay_s": "0.4", "ready_delay_median_s": "0.5", "ready_delay_p95_s": "0.8"}
     return [
         _other("whim", "seed", seed, 50, load=keen | some, options={"whim_share": "0.7"}),
@@ -179,9 +179,9 @@ def others(seed: int) -> list[Run]:
             "unready",
             "field",
             seed,
-            120,
+            140,
             users=20,
-            options=quick | {"never_ready_share": "0.5", "silent_share": "1", "cleanup_low_readings": "4"},
+            options=quick | {"never_ready_share": "0.4", "silent_share": "0.8", "cleanup_low_readings": "4"},
             trick="impatient",
         ),
         *_cut("missing", "seed", LOW, seed, missing, OTHER, trick="missing"),
@@ -195,8 +195,8 @@ def others(seed: int) -> list[Run]:
             "starting",
             "seed",
             seed,
-            ("kill-focus-server", 8, 12),
-            6,
+            ("kill-focus-server", 8, 13),
+            7,
             24,
             options={"sync_delay_s": f"{random.Random(seed).uniform(5, 7):.3g}"},
             load={"after_refusal": "300ms", "creates_in_flight": 24, **patient},

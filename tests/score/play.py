@@ -39,13 +39,13 @@ READY_S = {"impatient": "6s", "outside": "15s"}
 HOLD = {
     (mode, load): {"min": low, "max": high}
     for mode, load, low, high in (
-        ("seed", LOW, "4s", "8s"),
-        ("field", LOW, "4s", "8s"),
-        ("seed", HIGH, "10s", "16s"),
-        ("field", HIGH, "6s", "10s"),
+        ("seed", LOW, "7s", "13s"),
+        ("field", LOW, "7s", "13s"),
+        ("seed", HIGH, "16s", "26s"),
+        ("field", HIGH, "10s", "16s"),
     )
 }
-"""About two windows a second, whatever the load: two cores play three sandboxes."""
+"""About one window a second, whatever the load: two cores play three sandboxes."""
 
 
 def play(run: Run, folder: Path) -> str:
@@ -71,7 +71,7 @@ def campaign(run: Run) -> dict[str, Any]:
         "stages": [{"at": "0s", "open_windows": wanted}],
         "creates_in_flight": 3,
         "hold": HOLD[run.mode, run.load],
-        "after_refusal": "1500ms",
+        "after_refusal": "1s",
         "storm": True,
         **dict(run.extra),
     }

@@ -5,10 +5,10 @@ from typing import ClassVar
 
 import msgspec
 
-from harness.chaos.faults.alteration import Alteration, Altered, find, serves
+from harness.chaos.faults.alteration import Alteration, Altered, serves
 from harness.chaos.faults.fault import Case, Loss, Signature, ref_of
 from harness.chaos.world import Site
-from harness.cluster import Object, Right, name_of
+from harness.cluster import Object, Right, name_of, uid_of
 from harness.errors import InjectionFailed, InputError, TargetError
 
 STREAM_PREFIX = "grpc-job-"
@@ -62,8 +62,9 @@ class KillStreams(Alteration[KillStreamsArguments]):
         )
 
     def is_active(self, site: Site, case: Case[KillStreamsArguments, Altered]) -> bool:
-        """They are gone."""
-        return all(find(site, pod) is None for pod in case.before.ended)
+        """They are gone; one list tells it, however many they were."""
+        left = {uid_of(pod) for pod in stream_pods(site)}
+        return not any(pod.uid in left for pod in case.before.ended)
 
     def mend(self, site: Site, case: Case[KillStreamsArguments, Altered]) -> str:
         """Return the line that shows what is left."""

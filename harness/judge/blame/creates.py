@@ -4,7 +4,7 @@ Called by the rules in `causes/`. A create was decided somewhere between `sent_n
 late; what is asked once a second may have changed a second before anybody saw it: each question says how far it looks around.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from harness.history.events import Outcome
 from harness.history.samples import Rows
-from harness.judge.blame.bodies import FRONT, writers_of
+from harness.judge.blame.bodies import FRONT, SERVER, UNTOLD, writers_of
 from harness.judge.blame.cause import Claim, Claims, strongest, where
-from harness.judge.sightings import DOWN, UNKNOWN, Seen
+from harness.judge.sightings import DOWN, UNKNOWN, UP, Seen
 from harness.judge.slots import SLOTS_WATCHER
 from harness.judge.steps import Ints, Steps
 from harness.judge.world import World
@@ -34,6 +34,8 @@ BACK_NS = 2_500 * MS
 """A dependency that is seen up again may have been up for this long: its last question ran into a timeout."""
 REUSE_NS = 300 * MS
 """A server may go by an answer of a dependency that is this old."""
+COUNTED_NS = 500 * MS
+"""A server that counts shares and slots says so within this time."""
 SLOW_NS = 300 * MS
 """A dependency whose answer takes this long may be too slow for the server's patience, which is not known."""
 
@@ -65,6 +67,13 @@ class Creates:
         return found
 
     @cached_property
+    def counting(self) -> "Creates":
+        """The same creates in the moments in which the server may have counted what is free: what it waits for comes before."""
+        rows = self.rows.copy()
+        rows["sent_ns"] = np.maximum(self.sent_ns, self.done_ns - COUNTED_NS)
+        return replace(self, rows=rows)
+
+    @cached_property
     def took_ns(self) -> Ints:
         """How long each was waited for."""
         return self.done_ns - self.sent_ns
@@ -85,11 +94,25 @@ class Creates:
 
     @cached_property
     def writers(self) -> NDArray[np.int8]:
-        """Return who wrote each answer's body (`bodies`)."""
+        """Return who wrote each answer's body (`bodies`).
+
+        A body that nobody is known by is the server's where the run shows it: it came while the server was certainly there, and never while
+        it was certainly away.
+        """
         by_text = writers_of(self.texts)
         if not len(by_text):
             return np.zeros(len(self), dtype=np.int8)
-        found: NDArray[np.int8] = by_text[self.rows["body"]]
+        ready = self.world.ready_pods["focus_server"].steps
+        pods_there = ready.lowest(self.sent_ns - BACK_NS, self.done_ns + BACK_NS) > 0
+        answered = self.always(self.world.dependencies["focus_server"].steps, UP, BACK_NS, BACK_NS)
+        away = self.always(ready, DOWN, WATCH_NS, WATCH_NS)
+        said = self.rows["body"]
+        by_text = by_text.copy()
+        known = np.zeros(len(by_text), dtype=bool)
+        known[said[self.refused & pods_there & answered]] = True
+        known[said[self.refused & away]] = False
+        by_text[known & (by_text == UNTOLD)] = SERVER
+        found: NDArray[np.int8] = by_text[said]
         return found
 
     @cached_property
@@ -121,6 +144,12 @@ class Creates:
             Outcome.UNKNOWN,
             Outcome.BROKEN_ANSWER,
         )
+
+    @cached_property
+    def by_dependency(self) -> Flags:
+        """Return which a dependency of the server may have made fail: not those that a front could bring to no server."""
+        gateway = self.ended(Outcome.INGRESS_502_504) & (self.podless("focus_server") >= Claim.LIKELY)
+        return self.by_server | self.broke & ~gateway
 
     # --- step functions ---------------------------------------------------------------------------
 
@@ -235,7 +264,8 @@ class Creates:
         steps = spare.steps
         lowest = steps.lowest(self.sent_ns - WATCH_NS, self.done_ns + WATCH_NS)
         promised = (lowest != UNKNOWN) & (lowest <= np.maximum(self.others_in_flight, 0))
-        return strongest(self.watched(steps, 0, "pods", "nodes", "jobs"), where(promised, Claim.POSSIBLE))
+        counted = self.counting.watched(steps, 0, "pods", "nodes", "jobs")
+        return strongest(counted, where(promised, Claim.POSSIBLE))
 
     @cached_property
     def slots_unseen(self) -> Flags:

@@ -172,6 +172,26 @@ class Life:
         """Return whether its node was seen gone or not Ready between two instants."""
         return bool(self.node) and self.cluster.away(self.node, from_ns, to_ns)
 
+    @property
+    def up_ns(self) -> tuple[int, int] | None:
+        """Return since when and until when its pod was seen Ready, no longer than it was waited for; None if it never was."""
+        ready_ns = next((pod.at_ns for _, pod in self.pods if pod.ready), None)
+        if ready_ns is None:
+            return None
+        return ready_ns, min(self.at_ns, self.lost_ns or self.at_ns)
+
+    @property
+    def was_up_for_half(self) -> bool:
+        """Return whether its pod was Ready for half of the time in which it was waited for."""
+        up = self.up_ns
+        return up is not None and 2 * (up[1] - up[0]) >= self.at_ns - self.accepted_ns
+
+    @property
+    def was_removed(self) -> bool:
+        """Return whether its Job was taken away before its pod was over, while somebody still wanted it."""
+        gone_ns = self.job_gone_ns
+        return gone_ns is not None and (self.lost_ns is None or gone_ns <= self.lost_ns + S // 2)
+
     def broke_together(self) -> int:
         """Return how many other windows on its node ended badly within a moment of it."""
         return self.cluster.ended_near(self.node, self.at_ns) - 1 if self.node else 0
@@ -213,6 +233,7 @@ class ClusterLives:
         self.nodes: dict[str, list[NodeSeen]] = defaultdict(list)
         self._bad: dict[str, list[int]] = defaultdict(list)
         self._reached: dict[str, list[int]] = defaultdict(list)
+        self._unreached: list[tuple[Life, tuple[int, int]]] = []
         for record, pod in world.of(PodSeen):
             if pod.role == "stream":
                 pods[pod.job_id].append((identity(record), pod))
@@ -272,6 +293,22 @@ class ClusterLives:
             before = seen if seen.at_ns < from_ns else before
         return before is not None and _is_away(before)
 
+    def unreached_beside(self, life: Life) -> int:
+        """Return how many other windows of its node had a Ready pod while its own was, and were never reached either."""
+        mine = life.up_ns
+        if mine is None:
+            return 0
+        return sum(
+            other is not life and other.node == life.node and up[0] < mine[1] and mine[0] < up[1]
+            for other, up in self._unreached
+        )
+
+    def take_lives(self, lives: Iterable[Life]) -> None:
+        """Take in the windows that ended badly, to see which were never reached although their pods were Ready."""
+        self._unreached = [
+            (life, up) for life in lives if life.outcome is Outcome.PENDING_NO_START and (up := life.up_ns)
+        ]
+
     def ended_near(self, node: str, at_ns: int) -> int:
         """Return how many windows of a node ended badly within a moment of `at_ns`."""
         return sum(abs(other - at_ns) <= TOGETHER_NS for other in self._bad.get(node, ()))
@@ -296,6 +333,7 @@ def lives_of(world: World, cluster: ClusterLives, closed: list[WindowClosed], fr
     for event in closed:
         at_ns = accepted[event.window].at_ns if event.window in accepted else event.at_ns
         lives.append(Life(world, cluster, event, at_ns, ready.get(event.window), last.get(event.window)))
+    cluster.take_lives(lives)
     return lives
 
 

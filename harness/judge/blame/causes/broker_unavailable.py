@@ -14,7 +14,7 @@ LINES = r"AMQP|amqp|:5672|broker|BrokerError|rabbit"
 
 def of_creates(creates: Creates) -> Claims:
     """Claim failures while the broker did not answer or had no ready pod."""
-    felt = creates.by_server | creates.broke
+    felt = creates.by_dependency
     claims = strongest(creates.down("broker"), log_claims(creates, LINES))
     return np.where(felt, claims, np.int8(Claim.NO)).astype(np.int8)
 

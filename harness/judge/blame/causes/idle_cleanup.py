@@ -1,13 +1,16 @@
 """Cleanup took the window for idle and removed it while somebody was reading."""
 
+from harness.history.events import Outcome
 from harness.judge.blame.cause import Cause, Claim
 from harness.judge.blame.lives import TOGETHER_NS, Life
 
 
 def of_window(life: Life) -> Claim:
-    """Claim a window that had run dry and whose Job was then removed."""
-    removed = life.job_gone_ns is not None or life.lost_by(life.at_ns + TOGETHER_NS // 2)
-    return Claim.LIKELY if life.ran_dry and removed else Claim.NO
+    """Claim a window that had run dry and was then removed, or that was removed, Job and all, while it was read or waited for."""
+    if life.outcome is Outcome.PENDING_NO_START:
+        return Claim.POSSIBLE if life.ran and life.was_removed else Claim.NO
+    dry = life.ran_dry and (life.job_gone_ns is not None or life.lost_by(life.at_ns + TOGETHER_NS // 2))
+    return Claim.LIKELY if dry or life.was_removed else Claim.NO
 
 
 CAUSE = Cause(

@@ -19,7 +19,7 @@ LINES = r"forbidden|Unauthorized|kubernetes|apiserver|:6443|ApiStatus|Max retrie
 
 def of_creates(creates: Creates) -> Claims:
     """Claim refusals while the API server was silent or Focus Server's account lacked a right."""
-    felt = creates.by_server | creates.broke
+    felt = creates.by_dependency
     claims = strongest(_silent(creates), creates.unanswered("server_rights"), log_claims(creates, LINES))
     return np.where(felt, claims, np.int8(Claim.NO)).astype(np.int8)
 

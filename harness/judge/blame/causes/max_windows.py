@@ -19,13 +19,13 @@ def of_creates(creates: Creates) -> Claims:
     limit = creates.max_windows
     if limit is None:
         return nothing(len(creates))
-    slots = creates.world.slots
-    full = (slots.lowest(creates.sent_ns, creates.done_ns) >= limit) & ~creates.slots_unseen
+    slots, then = creates.world.slots, creates.counting
+    full = (slots.lowest(then.sent_ns, then.done_ns) >= limit) & ~then.slots_unseen
     most = slots.highest(creates.sent_ns - WATCH_NS, creates.done_ns + WATCH_NS)
     filling = most + np.maximum(creates.others_in_flight, 0) >= limit
     felt = creates.by_server
     claims = strongest(
-        where(creates.certain >= limit, Claim.CERTAIN),
+        where(then.certain >= limit, Claim.CERTAIN),
         where(full, Claim.LIKELY),
         where((most >= limit) & ~creates.slots_unseen, Claim.NEAR),
         where(filling | (creates.possible >= limit), Claim.POSSIBLE),

@@ -14,7 +14,7 @@ LINES = r"ServerSelectionTimeout|AutoReconnect|NetworkTimeout|pymongo|:27017|mon
 
 def of_creates(creates: Creates) -> Claims:
     """Claim failures while MongoDB did not answer, answered slowly, or had no ready pod."""
-    felt = creates.by_server | creates.broke
+    felt = creates.by_dependency
     claims = strongest(creates.down("mongodb"), log_claims(creates, LINES))
     return np.where(felt, claims, np.int8(Claim.NO)).astype(np.int8)
 

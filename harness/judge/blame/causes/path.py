@@ -41,24 +41,32 @@ def of_creates(creates: Creates) -> Claims:
 
 def of_window(life: Life) -> Claim:
     """Claim a window whose pod was well while its stream could not be reached or was cut, with others of its node."""
-    if (
-        not life.pods
-        or life.lost_by(life.at_ns + S)
-        or life.node_was_away(life.suffered_ns[0], life.at_ns + NODE_GRACE_NS)
-    ):
+    if not life.pods or life.node_was_away(life.suffered_ns[0], life.at_ns + NODE_GRACE_NS):
+        return Claim.NO
+    if life.outcome is Outcome.PENDING_NO_START:
+        return Claim.LIKELY if _was_cut_off(life) else Claim.NO
+    if life.lost_by(life.at_ns + S):
         return Claim.NO
     together = life.broke_together() >= TOGETHER
-    if life.outcome is Outcome.PENDING_NO_START:
-        ready_ns = next((pod.at_ns for _, pod in life.pods if pod.ready), None)
-        reachable = ready_ns is not None and life.at_ns - ready_ns >= READY_FOR_NS
-        open_way = ready_ns is not None and life.cluster.reached(life.node, ready_ns + S, life.at_ns)
-        return Claim.LIKELY if reachable and together and not open_way else Claim.NO
     if life.outcome is Outcome.STREAM_NO_FRAME:
         fed = not (life.down("broker", 5 * S) or life.down("player", 5 * S))
         return Claim.LIKELY if together and fed else Claim.NO
     if life.outcome in (Outcome.STREAM_BROKEN, Outcome.STREAM_BROKEN_BEFORE_DATA):
         return Claim.LIKELY if together else Claim.POSSIBLE
     return Claim.NO
+
+
+def _was_cut_off(life: Life) -> bool:
+    """Return whether its pod was Ready for a good while and was not reached, nor was any other on its node meanwhile."""
+    if life.up_ns is None:
+        return False
+    since_ns, until_ns = life.up_ns
+    open_way = life.cluster.reached(life.node, since_ns + S, until_ns + S)
+    return (
+        until_ns - since_ns >= READY_FOR_NS
+        and not open_way
+        and life.cluster.unreached_beside(life) >= TOGETHER
+    )
 
 
 CAUSE = Cause(

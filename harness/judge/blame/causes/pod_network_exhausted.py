@@ -14,7 +14,7 @@ TEXTS = (
 
 def of_window(life: Life) -> Claim:
     """Claim a window whose pod was placed and got no address, as an Event says."""
-    if life.outcome is not Outcome.PENDING_NO_START or life.ran:
+    if life.outcome is not Outcome.PENDING_NO_START or life.was_up_for_half:
         return Claim.NO
     if life.said(*TEXTS):
         return Claim.CERTAIN

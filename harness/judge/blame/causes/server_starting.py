@@ -1,6 +1,7 @@
 """Focus Server has just started: it answers, and does not know the cluster yet."""
 
-from harness.judge.blame.cause import Cause, Claim, Claims, where
+from harness.judge.blame.bodies import SERVER
+from harness.judge.blame.cause import Cause, Claim, Claims, strongest, where
 from harness.judge.blame.creates import Creates
 from harness.judge.blame.evidence import of_role
 from harness.judge.blame.lives import S
@@ -12,9 +13,11 @@ STARTING_NS = 5 * S
 def of_creates(creates: Creates) -> Claims:
     """Claim what a server refused within moments of becoming ready; anything that was seen to hold goes before it."""
     began = creates.world.became_ready("focus_server")
-    steps = began.highest(creates.sent_ns - STARTING_NS, creates.done_ns)
-    said = creates.by_server | creates.broke
-    return where(said & (steps > 0), Claim.POSSIBLE)
+    fresh = began.highest(creates.sent_ns - STARTING_NS, creates.done_ns) > 0
+    return strongest(
+        where(fresh & creates.refused & (creates.writers == SERVER), Claim.NEAR),
+        where(fresh & (creates.by_server | creates.broke), Claim.POSSIBLE),
+    )
 
 
 CAUSE = Cause(

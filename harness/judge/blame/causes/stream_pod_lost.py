@@ -9,7 +9,7 @@ def of_window(life: Life) -> Claim:
     """Claim a window whose pod was seen to be over when its stream ended, and which had not run dry before."""
     if life.outcome is Outcome.FOREIGN_STREAM or life.ran_dry:
         return Claim.NO
-    if life.outcome is Outcome.PENDING_NO_START and not life.ran:
+    if life.was_removed or (life.outcome is Outcome.PENDING_NO_START and not life.ran):
         return Claim.NO
     return Claim.LIKELY if life.lost_by(life.at_ns + TOGETHER_NS // 2) else Claim.NO
 
