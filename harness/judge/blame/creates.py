@@ -261,10 +261,10 @@ class Creates:
 
     def short_of(self, spare: Seen) -> Claims:
         """Claim that no share was left in `spare`; those that creates in flight were promised may be the last ones."""
-        steps = spare.steps
-        lowest = steps.lowest(self.sent_ns - WATCH_NS, self.done_ns + WATCH_NS)
+        steps, then = spare.steps, self.counting
+        lowest = steps.lowest(then.sent_ns - WATCH_NS, then.done_ns + WATCH_NS)
         promised = (lowest != UNKNOWN) & (lowest <= np.maximum(self.others_in_flight, 0))
-        counted = self.counting.watched(steps, 0, "pods", "nodes", "jobs")
+        counted = then.watched(steps, 0, "pods", "nodes", "jobs")
         return strongest(counted, where(promised, Claim.POSSIBLE))
 
     @cached_property

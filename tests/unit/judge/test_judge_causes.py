@@ -144,6 +144,45 @@ def test_no_connection_while_its_pods_are_well_is_the_way() -> None:
     assert cause(story) == "focus_server_down"
 
 
+@pytest.mark.parametrize(("away", "name"), [(True, "focus_server_down"), (False, "broker_unavailable")])
+def test_a_gateway_without_a_server_behind_it_is_no_dependency_s_fault(away: bool, name: str) -> None:
+    story = well()
+    story.depends(5, "broker", up=False)
+    if away:
+        story.pod(9.9, role="focus_server", ready=False)
+    story.attempt(10, 10.1, Outcome.INGRESS_502_504, "", 502)
+    story.depends(12, "broker", up=False)
+    assert cause(story) == name
+
+
+@pytest.mark.parametrize(
+    ("seen_while_up", "name"), [(True, "mongodb_unavailable"), (False, "focus_server_down")]
+)
+def test_a_body_that_came_while_the_server_was_surely_there_is_the_server_s_own(
+    seen_while_up: bool, name: str
+) -> None:
+    story = well()
+    if seen_while_up:
+        story.refused(30, 30.1, "not now")
+    story.depends(40, "mongodb", up=False)
+    story.depends(49.9, "mongodb", up=True)
+    story.refused(50, 50.1, "not now")
+    story.pod(50.2, role="focus_server", ready=False)
+    assert blamed(story).names[-1] == name
+
+
+@pytest.mark.parametrize(("taken_s", "name"), [(20.2, "unexplained"), (21.9, "gpu_exhausted")])
+def test_what_is_free_counts_when_the_server_speaks_not_while_it_waits_before(
+    taken_s: float, name: str
+) -> None:
+    story = well()
+    story.shares(1, 5, 5)
+    story.shares(taken_s - 0.1, 0, 0)
+    story.shares(taken_s, 5, 5)
+    story.refused(20, 22, OWN)
+    assert cause(story) == name
+
+
 @pytest.mark.parametrize(("ready", "name"), [(True, "path"), (False, "focus_server_down")])
 def test_a_connection_that_was_cut_is_the_server_s_only_where_its_pod_went(ready: bool, name: str) -> None:
     story = well()
@@ -255,8 +294,18 @@ def test_a_server_that_has_just_become_ready_may_not_know_the_cluster_yet() -> N
     story.pod(10, role="focus_server", ready=False)
     story.pod(20, role="focus_server")
     story.refused(21, 21.1, OWN)
+    story.refused(24.9, 25.1, OWN)
     story.refused(40, 40.1, OWN)
-    assert blamed(story).names == ("server_starting", "unexplained")
+    assert blamed(story).names == ("server_starting", "server_starting", "unexplained")
+
+
+@pytest.mark.parametrize(("body", "name"), [(OWN, "server_starting"), (NGINX, "focus_server_down")])
+def test_a_server_that_speaks_is_there_however_lately_it_came(body: str, name: str) -> None:
+    story = well()
+    story.pod(10, role="focus_server", ready=False)
+    story.pod(20, role="focus_server")
+    story.refused(20.1, 20.5, body)
+    assert cause(story) == name
 
 
 def test_the_log_makes_a_cause_likely_and_is_not_looked_at_when_told_so() -> None:
@@ -324,6 +373,36 @@ def test_a_pod_without_an_address_and_one_that_cannot_start_are_told_apart() -> 
         story.pod(10.5, job, phase="Pending", ready=False, reason=waits_for)
         story.warned(12, job, reason, text)
         assert cause(story) == name
+
+
+@pytest.mark.parametrize(("ready_s", "name"), [(27, "pod_network_exhausted"), (15, "pod_start_failed")])
+def test_an_address_that_came_late_was_wanting_for_most_of_the_wait(ready_s: float, name: str) -> None:
+    story, job = unserved(Outcome.PENDING_NO_START, pod=False)
+    story.pod(10.5, job, phase="Pending", ready=False, reason="ContainerCreating")
+    story.warned(
+        12, job, "FailedCreatePodSandBox", "failed to allocate for range 0: no IP addresses available"
+    )
+    story.pod(ready_s, job)
+    assert cause(story) == name
+
+
+def test_windows_that_were_never_reached_share_the_way_whenever_each_was_given_up() -> None:
+    story, _ = unserved(Outcome.PENDING_NO_START)
+    for second in (35, 40):
+        window = story.window(10, second, outcome=Outcome.PENDING_NO_START)
+        story.pod(11, story.job_of(window))
+    assert set(blamed(story).names) == {"path"}
+
+
+@pytest.mark.parametrize(("gone_s", "name"), [(29, "idle_cleanup"), (29.95, "stream_pod_lost")])
+def test_a_window_that_was_removed_with_its_job_did_not_lose_its_pod(gone_s: float, name: str) -> None:
+    story, job = unserved(Outcome.STREAM_BROKEN)
+    story.frames.append((story.at(28.8), 1, 174_000, 0))
+    story.pod(29.3, job, exists=False)
+    story.say(
+        JobSeen(at_ns=story.at(gone_s), job=f"grpc-job-{job}", job_id=job, exists=False, state=""), "observe"
+    )
+    assert cause(story) == name
 
 
 def test_a_pod_that_runs_and_never_opens_its_port_did_not_start_unless_its_neighbours_share_the_fate() -> (

@@ -181,6 +181,14 @@ def test_each_failure_gets_the_truth_that_is_nearest_to_it() -> None:
     assert "stream_pod_lost" in told[4].held  # one truth, seen from the node and from the pod
 
 
+def test_what_was_said_while_the_way_was_broken_did_not_arrive() -> None:
+    truth = Truth({1: Label("gpu_exhausted", frozenset({"gpu_exhausted"}))}, ((0, 5 * S, "path"),), ())
+    for outcome, primary in ((Outcome.UNKNOWN, "path"), (Outcome.UNAVAILABLE_503, "gpu_exhausted")):
+        [label] = labels_of(failures((1, 1.1, outcome, 1, False)), truth)
+        assert label is not None
+        assert label.primary == primary
+
+
 def test_a_window_that_never_started_may_have_suffered_since_it_was_accepted() -> None:
     rows = failures((19, 45, Outcome.PENDING_NO_START, 1, True), (19, 45, Outcome.STREAM_BROKEN, 2, True))
     waited, broken = labels_of(rows, Truth({}, (), (("worker-crash", 10 * S, 20 * S),)))
