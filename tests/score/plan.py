@@ -55,8 +55,8 @@ ACTS: dict[str, Act] = {
         "windows broker", 14, 20, (("windows", "14"),), modes=("seed",), loads=(LOW,), first=True
     ),
     "kill-streams": Act("windows", 4, 10, (("share", "50%"),), first=True),
-    "slow-network": Act("network", 6, 8, (("nodes", "all"), ("delay", "200ms")), loads=(LOW,)),
-    "drop-network": Act("network", 14, 16, (("nodes", "all"),)),
+    "slow-network": Act("network", 6, 16, (("nodes", "all"), ("delay", "200ms")), loads=(LOW,)),
+    "drop-network": Act("network", 14, 24, (("nodes", "all"),)),
     "rabbitmq-outage": Act("broker", 12, 24),
     "starve-feed": Act("feed", 14, 16),
     "waiting-for-fibre": Act("focus_server feed", 10, 16),

@@ -188,9 +188,15 @@ class Life:
 
     @property
     def was_removed(self) -> bool:
-        """Return whether its Job was taken away before its pod was over, while somebody still wanted it."""
+        """Return whether its Job was taken away before it had failed and its pod was over, while somebody still wanted it."""
         gone_ns = self.job_gone_ns
-        return gone_ns is not None and (self.lost_ns is None or gone_ns <= self.lost_ns + S // 2)
+        if gone_ns is None:
+            return False
+        jobs = self.cluster.jobs.get(self.closed.job_id, ())
+        failed = any(
+            job.state == "failed" and self._is_mine(job.at_ns) and job.at_ns <= gone_ns for job in jobs
+        )
+        return not failed and (self.lost_ns is None or gone_ns <= self.lost_ns + S // 2)
 
     def broke_together(self) -> int:
         """Return how many other windows on its node ended badly within a moment of it."""

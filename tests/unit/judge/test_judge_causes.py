@@ -394,14 +394,22 @@ def test_windows_that_were_never_reached_share_the_way_whenever_each_was_given_u
     assert set(blamed(story).names) == {"path"}
 
 
-@pytest.mark.parametrize(("gone_s", "name"), [(29, "idle_cleanup"), (29.95, "stream_pod_lost")])
-def test_a_window_that_was_removed_with_its_job_did_not_lose_its_pod(gone_s: float, name: str) -> None:
+@pytest.mark.parametrize(
+    ("gone_s", "failed_s", "name"),
+    [(29, None, "idle_cleanup"), (29.95, None, "stream_pod_lost"), (29.5, 29.4, "stream_pod_lost")],
+)
+def test_a_window_that_was_removed_with_its_job_did_not_lose_its_pod(
+    gone_s: float, failed_s: float | None, name: str
+) -> None:
     story, job = unserved(Outcome.STREAM_BROKEN)
     story.frames.append((story.at(28.8), 1, 174_000, 0))
     story.pod(29.3, job, exists=False)
-    story.say(
-        JobSeen(at_ns=story.at(gone_s), job=f"grpc-job-{job}", job_id=job, exists=False, state=""), "observe"
-    )
+    for at_s, exists, state in ((failed_s, True, "failed"), (gone_s, False, "")):
+        if at_s is not None:
+            seen = JobSeen(
+                at_ns=story.at(at_s), job=f"grpc-job-{job}", job_id=job, exists=exists, state=state
+            )
+            story.say(seen, "observe")
     assert cause(story) == name
 
 
