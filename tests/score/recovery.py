@@ -5,7 +5,7 @@ grants and refusals of creates. Windows back: slots granted, and released or lef
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,30 +56,36 @@ class _Source:
         facts = read(folder / "truth")
         start_ns = run_start_ns(facts, record)
         mine = set(record.creates["request_id"].tolist())
-        self.granted: dict[str, int] = {}
-        self.released: dict[str, int] = {}
-        self.first_frame: dict[str, int] = {}
+        self.granted: list[tuple[str, int]] = []
+        self.released: dict[str, list[int]] = defaultdict(list)
+        self.first_frame: list[tuple[str, int]] = []
         decided: list[tuple[int, bool]] = []
         for fact in facts:
             at_ns, kind = fact["at_ns"] - start_ns, fact["kind"]
             own = request_number(fact.get("request_id") or "") in mine
             if kind == "slot_granted":
-                self.granted[fact["job_id"]] = at_ns
+                self.granted.append((fact["job_id"], at_ns))
             elif kind == "slot_released":
-                self.released[fact["job_id"]] = at_ns
+                self.released[fact["job_id"]].append(at_ns)
             elif kind == "first_frame":
-                self.first_frame[fact["job_id"]] = at_ns
+                self.first_frame.append((fact["job_id"], at_ns))
             if own and kind in (*NO, "slot_granted"):
                 decided.append((at_ns, kind == "slot_granted"))
         decided.sort()
         self.decided_ns = ints(at for at, _ in decided)
         self.accepted = np.array([yes for _, yes in decided], dtype=bool)
         closed = {event.window: event.at_ns for event in record.of(WindowClosed)}
-        used = {event.job_id: closed.get(event.window, record.end_ns) for event in record.of(WindowAccepted)}
+        used: dict[str, list[int]] = defaultdict(list)
+        for event in record.of(WindowAccepted):
+            used[event.job_id].append(closed.get(event.window, record.end_ns))
         over = [
-            min(self.released.get(job, record.end_ns), used.get(job, record.end_ns)) for job in self.granted
+            min(
+                next_of(self.released[job], at_ns, record.end_ns),
+                next_of(sorted(used[job]), at_ns, record.end_ns),
+            )
+            for job, at_ns in self.granted
         ]
-        self.open = Steps.counting(ints(self.granted.values()), ints(over))
+        self.open = Steps.counting(ints(at_ns for _, at_ns in self.granted), ints(over))
         """Windows that hold a slot and are still used by their client."""
 
     def instants(self, record: RunRecord, fault: FaultFinding, recovery: RecoveryFinding) -> dict[str, int]:
@@ -90,9 +96,7 @@ class _Source:
         if fault.streams_broken or fault.windows_unserved:
             del found["first effect"]  # what breaks a stream is not written down
         if undone_ns is not None:
-            frames = ints(
-                at for job, at in self.first_frame.items() if self.granted.get(job, -1) >= injected_ns
-            )
+            frames = ints(at for job, at in self.first_frame if self.granted_before(job, at) >= injected_ns)
             found["first success"] = _first(frames, undone_ns)
             before = slice(*np.searchsorted(self.decided_ns, [injected_ns - BASELINE_NS, injected_ns]))
             share = float(self.accepted[before].mean()) if before.stop > before.start else None
@@ -115,9 +119,19 @@ class _Source:
         world = World(record.records, record.attempts, record.end_ns)
         over = [hold for hold in world.windows.holds if hold.closed_ns is not None]
         for hold in given_back(over, world):
-            true_ns = self.released.get(hold.job_id)
-            if true_ns is not None and true_ns >= (hold.closed_ns or 0):
+            closed_ns = hold.closed_ns or 0
+            true_ns = next_of(self.released[hold.job_id], closed_ns, -1)
+            if true_ns >= 0 and self.granted_before(hold.job_id, true_ns) <= closed_ns:
                 yield (hold.possible[1] - true_ns) / SECOND_NS
+
+    def granted_before(self, job_id: str, at_ns: int) -> int:
+        """Return when the window whose frame came at an instant was granted; -1 if nobody wrote it down."""
+        return max((at for job, at in self.granted if job == job_id and at <= at_ns), default=-1)
+
+
+def next_of(instants: Sequence[int], from_ns: int, otherwise: int) -> int:
+    """Return the first of rising instants that is not before another: a server that counts anew uses job ids again."""
+    return next((at_ns for at_ns in instants if at_ns >= from_ns), otherwise)
 
 
 def _first(at_ns: Ints, from_ns: int) -> int | None:
