@@ -28,7 +28,7 @@ from harness.judge.blame.causes import (
     worker_unavailable,
 )
 
-VERSION = 1
+VERSION = 2
 
 CAUSES: tuple[Cause, ...] = (
     invalid_request.CAUSE,
