@@ -24,9 +24,8 @@ def of_creates(creates: Creates) -> Claims:
     podless = creates.podless("focus_server")
     front = (creates.writers == FRONT) & creates.refused
     gateway = creates.ended(Outcome.INGRESS_502_504, Outcome.READ_TIMEOUT)
-    cut = creates.ended(
-        Outcome.UNKNOWN
-    )  # whoever held our connection went; a front outlives the server behind it
+    # Whoever held our connection went; a front outlives the server behind it.
+    cut = creates.ended(Outcome.UNKNOWN)
     asked = creates.unanswered("focus_server") >= Claim.NEAR
     # A front that has nobody to ask says so at once; the pods' readiness comes a little later, and goes a little earlier.
     ready = creates.world.ready_pods["focus_server"].steps
