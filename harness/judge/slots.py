@@ -144,6 +144,8 @@ def service_records(records: Sequence[Record], slots: Slots) -> dict[str, Servic
 def surely_held(seen: tuple[int, int], blind: Steps, unsaid_ns: int = 0) -> Intervals:
     """Return when a slot was certainly held: seen, less the lag of the watch, less the blind spot its end may lie in.
 
+    `blind` has no instant at which nothing changes: the last one before an end in a blind spot is that spot's beginning.
+
     What happened less than `unsaid_ns` before a blind spot may not have been told any more.
     """
     start_ns, end_ns = seen[0], seen[1] - WATCH_LAG_NS

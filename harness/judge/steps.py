@@ -71,6 +71,11 @@ class Steps:
         same = (self.values == value).astype(np.int64)
         return Steps(self.at_ns, same[1:], int(same[0]))
 
+    def changes(self) -> "Steps":
+        """Return the same function without instants at which its value stays what it was."""
+        changed = self.values[1:] != self.values[:-1]
+        return Steps(self.at_ns[changed], self.values[1:][changed], int(self.values[0]))
+
     @cached_property
     def _most(self) -> list[Ints]:
         return _table(self.values)

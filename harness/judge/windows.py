@@ -119,6 +119,7 @@ class Windows:
 
 def find_windows(records: Sequence[Record], attempts: Samples, blind: Steps, end_ns: int) -> Windows:
     """Tell the windows apart and count the open ones; `blind` is 1 while the Services' watcher could not see."""
+    blind = blind.changes()
     own, unknown, refused = _own(records, attempts)
     slots = held_slots(records, end_ns)
     held, kept, sighted = slots.held, slots.kept, slots.sighted

@@ -268,6 +268,11 @@ class Creates:
         return strongest(counted, where(promised, Claim.POSSIBLE))
 
     @cached_property
+    def most_slots(self) -> Ints:
+        """Return the most slots that were seen held while each was decided, or a moment before or after."""
+        return self.world.slots.highest(self.sent_ns - WATCH_NS, self.done_ns + WATCH_NS)
+
+    @cached_property
     def slots_unseen(self) -> Flags:
         """Return for which the held slots could not be counted."""
         return self.blind(SLOTS_WATCHER, WATCH_NS)

@@ -308,6 +308,25 @@ def test_a_server_that_speaks_is_there_however_lately_it_came(body: str, name: s
     assert cause(story) == name
 
 
+@pytest.mark.parametrize(
+    ("windows", "mongodb", "name"),
+    [(9, True, "server_starting"), (10, True, "max_windows"), (3, False, "mongodb_unavailable")],
+)
+def test_what_was_seen_to_hold_goes_before_a_server_that_is_starting_and_what_merely_may_does_not(
+    windows: int, mongodb: bool, name: str
+) -> None:
+    story = well()
+    for _ in range(windows):
+        story.window(1, 40)
+    story.pod(10, role="focus_server", ready=False)
+    story.pod(20, role="focus_server")
+    for _ in range(2):  # two creates at once: with nine windows open, one of them might be the last
+        story.refused(21, 21.1, OWN)
+    if not mongodb:
+        story.depends(22, "mongodb", up=False)
+    assert set(blamed(story).names) == {name}
+
+
 def test_the_log_makes_a_cause_likely_and_is_not_looked_at_when_told_so() -> None:
     story = well()
     line = "ERROR: Cannot configure job: missing required fiber metadata fields: prr"

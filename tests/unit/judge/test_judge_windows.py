@@ -1,6 +1,7 @@
 """Open windows: whose they are, and the interval their count lies in."""
 
 import msgspec
+import pytest
 from run_story import Story
 
 from harness.history.events import Outcome, Phase, WatcherState
@@ -75,10 +76,15 @@ def test_a_lost_answer_without_a_job_in_the_cluster_stays_possibly_open_for_a_wh
     assert findings.seconds[30].open.possible == 0
 
 
-def test_a_slot_that_was_given_back_while_nobody_looked_is_not_certainly_held_in_between() -> None:
+@pytest.mark.parametrize("said_again", [False, True])
+def test_a_slot_that_was_given_back_while_nobody_looked_is_not_certainly_held_in_between(
+    said_again: bool,
+) -> None:
     story = Story().begin()
     story.window(1, 3, gone_s=20.0)
     story.say(WatcherState(at_ns=story.at(5), watcher="services", seeing=False), "observe")
+    if said_again:
+        story.say(WatcherState(at_ns=story.at(15), watcher="services", seeing=False), "observe")
     story.say(WatcherState(at_ns=story.at(20), watcher="services", seeing=True), "observe")
     story.end(25)
     rows = story.judged().seconds

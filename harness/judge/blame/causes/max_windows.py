@@ -3,7 +3,7 @@
 import numpy as np
 
 from harness.judge.blame.cause import Cause, Claim, Claims, nothing, strongest, where
-from harness.judge.blame.creates import WATCH_NS, Creates
+from harness.judge.blame.creates import Creates
 from harness.judge.blame.evidence import of_slots
 
 LEAKED, FOREIGN = 1, 2
@@ -21,7 +21,7 @@ def of_creates(creates: Creates) -> Claims:
         return nothing(len(creates))
     slots, then = creates.world.slots, creates.counting
     full = (slots.lowest(then.sent_ns, then.done_ns) >= limit) & ~then.slots_unseen
-    most = slots.highest(creates.sent_ns - WATCH_NS, creates.done_ns + WATCH_NS)
+    most = creates.most_slots
     filling = most + np.maximum(creates.others_in_flight, 0) >= limit
     felt = creates.by_server
     claims = strongest(
