@@ -37,6 +37,8 @@ from tests.score.play import ROOT, play
 
 REPORT = ROOT / "reports" / "score.json"
 PAGE = ROOT / "docs" / "score.md"
+PLAYED = "played.json"
+"""In a folder of runs: the seed they were played with, and how long it took."""
 TRUE_CAUSES = (*(cause.name for cause in CAUSES), UNEXPLAINED)
 """What the truth can be; each must come often enough to be judged. `unknown` is only ever an answer."""
 BOUNDS = {
@@ -58,9 +60,13 @@ def main() -> int:
         return _into_docs()
     began = time.monotonic()
     if options.rejudge:
-        runs = [
-            (folder.name, folder) for folder in sorted(Path(options.rejudge).iterdir()) if folder.is_dir()
-        ]
+        kept = Path(options.rejudge)
+        if not (kept / PLAYED).is_file():
+            sys.stderr.write(
+                f"{kept} holds no runs of the score ({PLAYED} is missing): `--keep DIR` makes one\n"
+            )
+            return 2
+        runs = [(folder.name, folder) for folder in sorted(kept.iterdir()) if folder.is_dir()]
         told = [_told(folder) for _, folder in runs]
         trouble = {name: one["trouble"] for (name, _), one in zip(runs, told, strict=True) if one["trouble"]}
     else:
@@ -73,7 +79,12 @@ def main() -> int:
         ]
         if options.quick:
             wanted = [run for run in wanted if run.name.endswith("-1") or not run.windows]
+        folder.mkdir(parents=True, exist_ok=True)
         trouble = _play(wanted, folder, options.sandboxes)
+        kept = folder
+        (kept / PLAYED).write_text(
+            json.dumps({"seed": options.seed, "took_s": round(time.monotonic() - began)}) + "\n"
+        )
         runs = [(place.name, place) for place in sorted(folder.iterdir()) if (place / "run.json").exists()]
     cases: list[Case] = []
     unlabelled = 0
@@ -87,7 +98,8 @@ def main() -> int:
                 errors[instant] += seconds
         except Exception as error:
             trouble[name] = f"cannot be scored: {type(error).__name__}: {error}"
-    said = summary(cases, trouble, options.seed, time.monotonic() - began)
+    played = json.loads((kept / PLAYED).read_text())
+    said = summary(cases, trouble, played["seed"], played["took_s"])
     said |= {"recovery": recovery.told(errors)}
     said |= {"unlabelled": unlabelled, "runs": {name: _drawn(place) for name, place in runs}}
     REPORT.parent.mkdir(exist_ok=True)
@@ -245,7 +257,7 @@ def _window(told: dict[str, Any], truth: Truth, at_ns: int) -> tuple[str, str, i
     return kind, f"{name} ({mode}, {load})", -1 - len(tricks)
 
 
-def summary(cases: list[Case], trouble: dict[str, str], seed: int, took_s: float) -> dict[str, Any]:
+def summary(cases: list[Case], trouble: dict[str, str], seed: int, took_s: int) -> dict[str, Any]:
     """Return what reports/score.json says."""
     everything = figures(cases)
     by_kind = {kind: figures(c for c in cases if c.kind == kind) for kind in (SINGLE, PAIR, TRIPLE, OTHER)}
@@ -256,7 +268,7 @@ def summary(cases: list[Case], trouble: dict[str, str], seed: int, took_s: float
     return {
         "seed": seed,
         "blame_version": VERSION,
-        "took_s": round(took_s),
+        "took_s": took_s,
         "failures": everything.held.of,
         "near_an_edge": everything.near_an_edge,
         "bounds": _bounds(everything, by_kind, overlaps, sighted, len(trouble)),
