@@ -12,6 +12,7 @@ from harness.cluster import Object, Right, name_of, uid_of
 from harness.errors import InjectionFailed, InputError, TargetError
 
 STREAM_PREFIX = "grpc-job-"
+OVER = ("Succeeded", "Failed")
 
 
 class KillStreamsArguments(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -62,9 +63,9 @@ class KillStreams(Alteration[KillStreamsArguments]):
         )
 
     def is_active(self, site: Site, case: Case[KillStreamsArguments, Altered]) -> bool:
-        """They are gone; one list tells it, however many they were."""
-        left = {uid_of(pod) for pod in stream_pods(site)}
-        return not any(pod.uid in left for pod in case.before.ended)
+        """None of them runs any more; what is over may stay until its Job has counted it. One list tells it, however many they were."""
+        running = {uid_of(pod) for pod in stream_pods(site) if pod["status"].get("phase") not in OVER}
+        return not any(pod.uid in running for pod in case.before.ended)
 
     def mend(self, site: Site, case: Case[KillStreamsArguments, Altered]) -> str:
         """Return the line that shows what is left."""

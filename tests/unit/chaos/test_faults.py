@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from memory_world import TARGET, MemoryWorld, site_of, small_cluster
+from memory_world import SYSTEM, TARGET, MemoryWorld, site_of, small_cluster
 from plays import MakePlay, a_world, arguments, begin, opened, steps, undo
 
 from harness.chaos.copies import remove_copy
@@ -363,3 +363,16 @@ def test_memory_world_conflicts_like_a_cluster() -> None:
     world.patch("nodes", "worker-1", {"spec": {"unschedulable": True}}, resource_version=version)
     with pytest.raises(Conflict):
         world.patch("nodes", "worker-1", {"spec": {}}, resource_version=version)
+
+
+def test_a_killed_stream_pod_that_its_job_has_not_counted_yet_is_over_all_the_same(
+    make_play: MakePlay, tmp_path: Path
+) -> None:
+    world = small_cluster(windows=2)
+    play = make_play(tmp_path, world)
+    fault, case = opened(play, "kill-streams", share="100%")
+    first, second = (world.objects_by_key["pods", SYSTEM, ref.name] for ref in case.before.ended)
+    first["status"]["phase"] = "Failed"
+    assert not fault.is_active(play.site, case)
+    second["status"]["phase"] = "Failed"
+    assert fault.is_active(play.site, case)
