@@ -152,6 +152,8 @@ class Settings:
     """Precedence of causes: the first that holds is the one a refusal is for (the truth log's `primary`)."""
     refusal_body: str = "json"
     """What a refusal of the server says: `json`, `text`, `error` (another JSON) or nothing (`empty`)."""
+    misdirected_share: float = 0.0
+    """Share of answers that name the port of another open window, whose frames the client then gets."""
     sync_delay_s: float = 0.0
     """How long after its start Focus Server begins to read the cluster; until it has, it opens no window."""
     whim_share: float = 0.0

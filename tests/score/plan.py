@@ -76,6 +76,8 @@ class Window:
     kind: str
     held_s: int = 0
     """How long they are held, if not for as long as usual."""
+    settings: tuple[tuple[str, str], ...] = ()
+    """Their settings, if not the usual ones."""
 
     @property
     def hold_s(self) -> int:
@@ -115,6 +117,8 @@ class Run:
         return max((window.over_s for window in self.windows), default=FIRST_S + self.lasts_s)
 
 
+MORE = {"kill-streams": (("share", "100%"),)}
+"""Settings of a fault that comes again and again."""
 FIRST_S = 14
 LONGEST_S = 500
 """A run is cut into pieces of about this length."""
@@ -157,7 +161,7 @@ def others(seed: int) -> list[Run]:
     quick = roomy | {"ready_delay_s": "0.4", "ready_delay_median_s": "0.5", "ready_delay_p95_s": "0.8"}
     return [
         _other("whim", "seed", seed, 50, load=keen | some, options={"whim_share": "0.7"}),
-        _other("overload", "field", seed, 50, users=30, load=some | {"creates_in_flight": 14}),
+        _other("overload", "field", seed, 90, users=30, load=some | {"creates_in_flight": 14}),
         _other(
             "invalid",
             "seed",
@@ -170,17 +174,18 @@ def others(seed: int) -> list[Run]:
             "no-recording",
             "field",
             seed,
-            26,
+            50,
             load={"historic_share": 1.0},
             options={"historic_index_delay_s": "100000"},
         ),
+        _other("misdirected", "seed", seed, 80, users=8, options=quick | {"misdirected_share": "0.9"}),
         _other("outside", "seed", seed, 125, users=24, load=keen | some, trick="outside"),
         _other(
             "unready",
             "field",
             seed,
-            140,
-            users=20,
+            170,
+            users=24,
             options=quick | {"never_ready_share": "0.4", "silent_share": "0.8", "cleanup_low_readings": "4"},
             trick="impatient",
         ),
@@ -188,9 +193,9 @@ def others(seed: int) -> list[Run]:
         *_cut("frozen-low", "seed", LOW, seed, blind, OTHER, trick="frozen"),
         *_cut("frozen-high", "seed", HIGH, seed, blind, OTHER, trick="frozen"),
         *_cut("unserved", "field", LOW, seed, unserved, OTHER, trick="impatient"),
-        _again("killed", "field", seed, ("kill-streams", 4, 22), 4, 40, options=roomy, load=patient),
-        _again("exhausted", "field", seed, ("exhaust-pod-ips", 26, 18), 2, 20, options=quick),
-        _again("starved", "field", seed, ("starve-feed", 30, 18), 2, 30, options=roomy, load=patient),
+        _again("killed", "field", seed, ("kill-streams", 4, 26), 5, 40, options=roomy, load=patient),
+        _again("exhausted", "field", seed, ("exhaust-pod-ips", 40, 18), 2, 30, options=quick),
+        _again("starved", "field", seed, ("starve-feed", 28, 16), 4, 40, options=roomy, load=patient),
         _again(
             "starting",
             "seed",
@@ -233,7 +238,8 @@ def _again(
     """Return a run in which one fault (its name, how long it is held, and for how long not) comes several times."""
     experiment, hold_s, rest_s = fault
     windows = tuple(
-        Window(FIRST_S + (hold_s + rest_s) * turn, (experiment,), OTHER, hold_s) for turn in range(times)
+        Window(FIRST_S + (hold_s + rest_s) * turn, (experiment,), OTHER, hold_s, MORE.get(experiment, ()))
+        for turn in range(times)
     )
     trick = "impatient" if experiment == "exhaust-pod-ips" else "roomy"
     return Run(name, mode, LOW, seed, windows, trick, _pairs(options), _load(users, load))

@@ -34,7 +34,7 @@ UP_S, EXTRA_S = 120, 240
 WANTED = {"seed": {HIGH: 34}, "field": {HIGH: 20}}
 """Windows that are wanted open beyond the limit; in the field there is none, only more of them."""
 FEW = 12
-READY_S = {"impatient": "6s", "outside": "15s"}
+READY_S = {"impatient": "15s", "outside": "15s"}
 """How long a window is waited for in some runs."""
 HOLD = {
     (mode, load): {"min": low, "max": high}
@@ -104,8 +104,8 @@ def _steps(window: Window) -> list[dict[str, Any]]:
         elif len(order) > 1:
             hold_s = max(hold_s, STAGGER_S + len(order) + 5 + 2)
         step: dict[str, Any] = {"experiment": fault, "at": f"{at_s}s", "hold": f"{hold_s}s"}
-        if act.settings:
-            step["with"] = dict(act.settings)
+        if settings := window.settings or act.settings:
+            step["with"] = dict(settings)
         steps.append(step)
     return steps
 

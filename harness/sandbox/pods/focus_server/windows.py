@@ -102,9 +102,16 @@ class Windows:
         self._truth.write("slot_granted", slot=slot, job_id=assignment.job_id, request_id=request_id)
         await self._make(assignment, slot, wish, request_id)
         host = self._world.worker_address
-        answer = answers.configured(wish, assignment, host, settings.node_port_base + slot, settings)
+        port = settings.node_port_base + self._told_slot(slot)
+        answer = answers.configured(wish, assignment, host, port, settings)
         self._answers[assignment.job_id] = (time.monotonic(), answer)
         return answer
+
+    def _told_slot(self, slot: int) -> int:
+        """Return the slot whose port is answered: the window's own, or by mistake another one's."""
+        others = [held for held in self._world.held() if held != slot]
+        wrong = bool(others) and self._chance.random() < self._settings.misdirected_share
+        return self._chance.choice(others) if wrong else slot
 
     def overloaded(self, request_id: str, fate: Fate) -> None:
         """Take note that a create failed because of others beside it."""
