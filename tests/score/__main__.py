@@ -275,6 +275,7 @@ def summary(cases: list[Case], trouble: dict[str, str], seed: int, took_s: int) 
         "strict": everything.strict.told(),
         "any_held": everything.held.told(),
         "any_held_without_logs": everything.held_without_logs.told(),
+        "any_held_sighted": sighted.held.told(),
         "unexplained": everything.unexplained.told(),
         "unknown": everything.unknown.told(),
         "inside_blind_spots": everything.inside_blind_spots,
@@ -285,6 +286,7 @@ def summary(cases: list[Case], trouble: dict[str, str], seed: int, took_s: int) 
                 "any_held": one.held.told(),
                 "strict": one.strict.told(),
                 "without_logs": one.held_without_logs.told(),
+                "sighted": figures(c for c in cases if c.kind == kind and not c.blind).held.told(),
             }
             for kind, one in by_kind.items()
         },

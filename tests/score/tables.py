@@ -71,6 +71,7 @@ def _kinds(said: dict[str, Any]) -> str:
             _share(one["any_held"]),
             _share(one["strict"]),
             _share(one["without_logs"]),
+            _share(one["sighted"]),
         ]
         for kind, one in said["per_kind"].items()
     ]
@@ -81,9 +82,20 @@ def _kinds(said: dict[str, Any]) -> str:
             _share(said["any_held"]),
             _share(said["strict"]),
             _share(said["any_held_without_logs"]),
+            _share(said["any_held_sighted"]),
         ]
     )
-    return table(["kind", "failures", "any held", "strict", "any held, without logs"], rows)
+    return table(
+        [
+            "kind",
+            "failures",
+            "any held",
+            "strict",
+            "any held, without logs",
+            "any held, outside of blind spots",
+        ],
+        rows,
+    )
 
 
 def _causes(said: dict[str, Any]) -> str:

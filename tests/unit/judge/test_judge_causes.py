@@ -309,6 +309,18 @@ def test_a_server_that_speaks_is_there_however_lately_it_came(body: str, name: s
 
 
 @pytest.mark.parametrize(
+    ("opened_s", "name"), [(20.5, "unexplained"), (21.5, "server_starting"), (5, "server_starting")]
+)
+def test_a_server_that_has_opened_a_window_has_started(opened_s: float, name: str) -> None:
+    story = well()
+    story.pod(10, role="focus_server", ready=False)
+    story.pod(20, role="focus_server")
+    story.window(opened_s - 0.1, 40)
+    story.refused(21, 21.1, OWN)
+    assert cause(story) == name
+
+
+@pytest.mark.parametrize(
     ("windows", "mongodb", "name"),
     [(9, True, "server_starting"), (10, True, "max_windows"), (3, False, "mongodb_unavailable")],
 )

@@ -1,10 +1,14 @@
 """Focus Server has just started: it answers, and does not know the cluster yet."""
 
+import numpy as np
+
+from harness.history.events import WindowAccepted
 from harness.judge.blame.bodies import SERVER
 from harness.judge.blame.cause import Cause, Claim, Claims, strongest, where
-from harness.judge.blame.creates import WATCH_NS, Creates
+from harness.judge.blame.creates import WATCH_NS, Creates, Flags
 from harness.judge.blame.evidence import of_role
 from harness.judge.blame.lives import S
+from harness.judge.steps import Steps, ints
 
 STARTING_NS = 5 * S
 """How long after it became ready a server may still be finding its feet."""
@@ -12,9 +16,13 @@ ASKED = ("kubernetes_api", "server_rights", "fibre")
 
 
 def of_creates(creates: Creates) -> Claims:
-    """Claim what a server refused within moments of becoming ready: likely where it spoke itself, had room, and nothing else was seen."""
+    """Claim what a server refused within moments of becoming ready, until it opened its first window.
+
+    Likely where it spoke itself, had room, and nothing else was seen.
+    """
     began = creates.world.became_ready("focus_server")
     fresh = began.highest(creates.sent_ns - STARTING_NS, creates.done_ns) > 0
+    fresh &= ~_has_opened(creates, began)
     spoke = fresh & creates.refused & (creates.writers == SERVER)
     limit = creates.max_windows
     room = ~creates.slots_unseen & (limit is None or creates.most_slots < limit)
@@ -26,6 +34,17 @@ def of_creates(creates: Creates) -> Claims:
         where(spoke, Claim.NEAR),
         where(fresh & (creates.by_server | creates.broke), Claim.POSSIBLE),
     )
+
+
+def _has_opened(creates: Creates, began: Steps) -> Flags:
+    """Return before which of the answers a server had opened a window since it became ready: it knows the cluster then."""
+    ready_ns = began.at_ns[began.values[1:] == 1]
+    accepted_ns = ints(sorted(event.at_ns for _, event in creates.world.of(WindowAccepted)))
+    since_ns = np.append(ready_ns, creates.world.end_ns)[
+        np.searchsorted(ready_ns, creates.done_ns, "right") - 1
+    ]
+    opened: Flags = np.searchsorted(accepted_ns, creates.done_ns) > np.searchsorted(accepted_ns, since_ns)
+    return opened
 
 
 CAUSE = Cause(
