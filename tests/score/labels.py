@@ -93,7 +93,7 @@ class Truth:
     faults: tuple[tuple[str, int, int], ...]
     """Experiment, from the attempt to inject it until it was verified undone."""
     slow: dict[int, int] = field(default_factory=dict)
-    """Windows whose pod was not made when their client gave up, or ran and had not opened its port; and since when that was so."""
+    """Windows whose pod was not made for half of the wait, or ran and had not opened its port; and since when that was so."""
 
     idle: frozenset[int] = frozenset()
     """Windows that cleanup took for idle while they were read, or waited for."""
@@ -150,29 +150,33 @@ def _idle(record: RunRecord, cleaned: Iterable[tuple[str, int]]) -> frozenset[in
 
 
 def _slow(record: RunRecord, opened_ns: dict[str, int]) -> dict[int, int]:
-    """Return the windows whose client gave up before their Job had made a pod, or although it ran: a busy machine takes its time."""
-    jobs = {event.window: event.job_id for event in record.of(WindowAccepted)}
+    """Return the windows whose client gave up although their pod ran, or whose Job took half of the wait or more to make one.
+
+    A busy machine takes its time. The value is since when the window waited for nothing else.
+    """
+    accepted = {event.window: event for event in record.of(WindowAccepted)}
     given_up = {
-        jobs[event.window]: event
+        accepted[event.window].job_id: event
         for event in record.of(WindowClosed)
-        if event.outcome is Outcome.PENDING_NO_START and event.window in jobs
+        if event.outcome is Outcome.PENDING_NO_START and event.window in accepted
     }
-    accepted_ns = {event.window: event.at_ns for event in record.of(WindowAccepted)}
     slow: dict[int, int] = {}
-    made: set[str] = set()
+    made: dict[int, int] = {}
     for pod in record.of(PodSeen):
         window = given_up.get(pod.job_id)
-        if window is None or pod.role != "stream":
+        if window is None or pod.role != "stream" or pod.at_ns < accepted[window.window].at_ns - S:
             continue
-        if pod.job_id not in made and pod.at_ns > window.at_ns:
-            slow[window.window] = accepted_ns[window.window]
-        elif (
+        made.setdefault(window.window, pod.at_ns)
+        if (
             pod.phase == "Running"
             and window.window not in slow
             and pod.at_ns + SLOW_NS <= window.at_ns < opened_ns.get(pod.job_id, window.at_ns + 1)
         ):
             slow[window.window] = pod.at_ns
-        made.add(pod.job_id)
+    for window in given_up.values():
+        since_ns = accepted[window.window].at_ns
+        if made.get(window.window, window.at_ns) >= (since_ns + window.at_ns) // 2:
+            slow[window.window] = since_ns
     return slow
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.history.events import FaultChanged, FaultStep, Outcome, WindowAccepted, WindowClosed
+from harness.history.events import FaultChanged, FaultStep, Outcome, PodSeen, WindowAccepted, WindowClosed
 from harness.history.samples import ATTEMPTS
 from harness.judge.blame import Failures
 from tests.score.labels import Label, Truth, edges_ns, labels_of, request_number, run_start_ns, truth_of
@@ -40,6 +40,7 @@ class Window:
     def __init__(self, kind: type, at_s: float) -> None:
         self.kind, self.at_ns, self.window, self.job_id = kind, round(at_s * S), 0, "1-1"
         self.outcome = Outcome.STREAM_BROKEN
+        self.role, self.phase = "stream", "Pending"
 
 
 class Change:
@@ -219,6 +220,20 @@ def test_cleanup_says_which_windows_it_took_for_idle(
     truth = truth_of(written(tmp_path, refusal(1, 1.05, "max_windows"), told), played)  # type: ignore[arg-type]
     [label] = labels_of(failures((10, 20, Outcome.STREAM_BROKEN, 7, True)), truth)
     assert label == (Label("idle_cleanup", frozenset({"idle_cleanup"})) if idle else None)
+
+
+@pytest.mark.parametrize(("made_s", "slow"), [(12, False), (16, True), (None, True)])
+def test_a_job_that_takes_half_of_the_wait_to_make_its_pod_keeps_its_window_waiting(
+    tmp_path: Path, made_s: float | None, slow: bool
+) -> None:
+    played = Played(1)
+    closed = Window(WindowClosed, 20)
+    closed.outcome = Outcome.PENDING_NO_START
+    played.windows = [Window(WindowAccepted, 10), closed]
+    if made_s is not None:
+        played.windows.append(Window(PodSeen, made_s))
+    truth = truth_of(written(tmp_path, refusal(1, 1.05, "max_windows")), played)  # type: ignore[arg-type]
+    assert truth.slow == ({0: 10 * S} if slow else {})
 
 
 def test_an_edge_is_where_something_came_or_went() -> None:
