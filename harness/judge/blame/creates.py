@@ -216,7 +216,7 @@ class Creates:
         """Return for which somebody had just waited long for an answer: a server asks once for all who ask it."""
         long = self.took_ns >= SLOW_NS
         waits = Steps.counting(
-            self.sent_ns[long].astype(np.int64), self.done_ns[long].astype(np.int64) + POLL_NS
+            self.sent_ns[long].astype(np.int64), self.done_ns[long].astype(np.int64) + REUSE_NS
         )
         found: Flags = waits.highest(self.sent_ns, self.done_ns) > 0
         return found

@@ -92,6 +92,13 @@ class Life:
         return next((pod.at_ns for _, pod in self.pods if pod.node and pod.at_ns <= self.at_ns), None)
 
     @property
+    def waited_for_a_place(self) -> bool:
+        """Return whether it was given up after its pod had been on no node for half of the wait."""
+        if self.outcome is not Outcome.PENDING_NO_START:
+            return False
+        return 2 * ((self.placed_ns or self.at_ns) - self.accepted_ns) >= self.at_ns - self.accepted_ns
+
+    @property
     def made_ns(self) -> int | None:
         """When its pod was first seen; None if it was not before the window's end."""
         return next((pod.at_ns for _, pod in self.pods if pod.at_ns <= self.at_ns), None)
@@ -137,8 +144,9 @@ class Life:
 
     @property
     def failed_before_ready(self) -> bool:
-        """Return whether its pod failed or ended without ever having been ready."""
-        return not self.ran and any(pod.phase in ("Failed", "Succeeded") for _, pod in self.pods)
+        """Return whether its pod failed or ended, while it was waited for, without ever having been ready."""
+        over = (pod.phase in ("Failed", "Succeeded") and pod.at_ns <= self.at_ns for _, pod in self.pods)
+        return not self.ran and any(over)
 
     @property
     def ran_dry(self) -> bool:

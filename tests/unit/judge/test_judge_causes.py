@@ -390,6 +390,19 @@ def test_a_window_whose_pod_is_put_nowhere_wants_a_share_or_a_worker() -> None:
     assert waits(20, 20) == "unexplained"
 
 
+@pytest.mark.parametrize(
+    ("placed_s", "name"), [(25, "worker_unavailable"), (32, "worker_unavailable"), (14, "pod_start_failed")]
+)
+def test_a_place_that_was_found_late_was_wanting_for_most_of_the_wait(placed_s: float, name: str) -> None:
+    story, job = unserved(Outcome.PENDING_NO_START, pod=False)
+    story.shares(9, 20, 0)
+    story.pod(10.5, job, phase="Pending", ready=False, node="", reason="Unschedulable")
+    story.shares(placed_s - 0.1, 20, 20)
+    story.pod(placed_s, job, phase="Pending", ready=False)
+    story.pod(40, job, phase="Failed", ready=False)  # cleanup removed it when nobody came
+    assert cause(story) == name
+
+
 def test_a_pod_without_an_address_and_one_that_cannot_start_are_told_apart() -> None:
     for reason, text, name in (
         (

@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from harness.history.events import Outcome
 from harness.judge.blame.cause import Cause, Claim, Claims
 from harness.judge.blame.creates import WATCH_NS, Creates
 from harness.judge.blame.evidence import of_shares
@@ -20,7 +19,7 @@ def of_creates(creates: Creates) -> Claims:
 
 def of_window(life: Life) -> Claim:
     """Claim a window whose pod was put nowhere while no share was free anywhere."""
-    if life.outcome is not Outcome.PENDING_NO_START or life.made_ns is None or life.placed_ns is not None:
+    if life.made_ns is None or not life.waited_for_a_place:
         return Claim.NO
     return life.without(life.world.spare_shares)
 

@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from harness.history.events import Outcome
 from harness.judge.blame.cause import Cause, Claim, Claims
 from harness.judge.blame.creates import WATCH_NS, Creates
 from harness.judge.blame.evidence import of_shares
@@ -29,12 +28,11 @@ def of_creates(creates: Creates) -> Claims:
 
 def of_window(life: Life) -> Claim:
     """Claim a window that no worker could take, or whose node went away."""
-    if life.node:
-        start_ns, _ = life.suffered_ns
-        grace_ns = 0 if life.lost_by(life.at_ns + TOGETHER_NS // 3) else NODE_GRACE_NS
-        away = life.node_was_away(start_ns - TOGETHER_NS // 2, life.at_ns + grace_ns)
-        return Claim.LIKELY if away else Claim.NO
-    if life.outcome is not Outcome.PENDING_NO_START:
+    start_ns, _ = life.suffered_ns
+    grace_ns = 0 if life.lost_by(life.at_ns + TOGETHER_NS // 3) else NODE_GRACE_NS
+    if life.node_was_away(start_ns - TOGETHER_NS // 2, life.at_ns + grace_ns):
+        return Claim.LIKELY
+    if not life.waited_for_a_place:
         return Claim.NO
     nowhere, everywhere = life.without(life.world.spare_schedulable), life.without(life.world.spare_shares)
     return nowhere if nowhere > everywhere else Claim.NO
