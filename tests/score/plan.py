@@ -120,7 +120,7 @@ class Run:
 MORE = {"kill-streams": (("share", "100%"),)}
 """Settings of a fault that comes again and again."""
 FIRST_S = 14
-LONGEST_S = 500
+LONGEST_S = 760
 """A run is cut into pieces of about this length."""
 
 
@@ -161,7 +161,7 @@ def others(seed: int) -> list[Run]:
     quick = roomy | {"ready_delay_s": "0.4", "ready_delay_median_s": "0.5", "ready_delay_p95_s": "0.8"}
     return [
         _other("whim", "seed", seed, 50, load=keen | some, options={"whim_share": "0.7"}),
-        _other("overload", "field", seed, 90, users=30, load=some | {"creates_in_flight": 14}),
+        _other("overload", "field", seed, 50, users=30, load={"creates_in_flight": 14}),
         _other(
             "invalid",
             "seed",
