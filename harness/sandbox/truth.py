@@ -36,8 +36,9 @@ class Cause(StrEnum):
 
 
 def in_order(causes: set[Cause], order: tuple[str, ...]) -> list[Cause]:
-    """Return causes in the order of precedence; the first is the primary one."""
-    return sorted(causes, key=lambda cause: order.index(cause) if cause in order else len(order))
+    """Return causes in the order of precedence, those that have none as they stand in `Cause`; the first is the primary one."""
+    whole = (*order, *(cause for cause in Cause if cause not in order))
+    return sorted(causes, key=whole.index)
 
 
 class TruthLog:
