@@ -315,6 +315,15 @@ class World:
         ]
         return Steps.of(changes, 0)
 
+    def unheard(self, name: str) -> Steps:
+        """Return 1 while a dependency did not answer, until the first question was asked that it answered, however late."""
+        changes = [
+            (event.at_ns - event.latency_ns if event.up else event.at_ns, int(not event.up))
+            for _, event in self.of(DependencySeen)
+            if event.dependency == name
+        ]
+        return Steps.of(sorted(changes), 0)
+
     # --- the load ---------------------------------------------------------------------------------
 
     @cached_property

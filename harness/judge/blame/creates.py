@@ -191,7 +191,7 @@ class Creates:
         """
         steps = self.world.dependencies[name].steps
         poll_ns = SLOW_POLL_NS.get(name, POLL_NS)
-        lasting = steps.equal(DOWN).lowest(self.done_ns, self.done_ns + BACK_NS).astype(bool)
+        lasting = self.world.unheard(name).lowest(self.done_ns, self.done_ns + BACK_NS).astype(bool)
         lasting |= self._next_word(steps, DOWN)
         certain = self.always(steps, DOWN) & lasting
         slow = self.world.latency(name).highest(self.sent_ns - POLL_NS, self.done_ns + poll_ns) >= SLOW_NS

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from run_story import Story, ns
 
 from harness.history.events import (
+    DependencySeen,
     FaultStep,
     JobSeen,
     LoadState,
@@ -103,6 +104,21 @@ def test_what_is_said_to_be_still_down_after_a_refusal_was_down_at_it(said_again
     story.say(WatcherState(at_ns=story.at(24), watcher="pods", seeing=False), "observe")
     story.refused(25, 25.1, OWN)
     assert cause(story) == ("mongodb_unavailable" if said_again else "unknown")
+
+
+@pytest.mark.parametrize(("took_s", "name"), [(0.1, "kubernetes_unreachable"), (2.5, "unknown")])
+def test_one_question_that_failed_is_no_outage_where_the_next_one_was_answered_slowly(
+    took_s: float, name: str
+) -> None:
+    story = well()
+    for _ in range(9):
+        story.window(1, 40)
+    story.depends(20, "kubernetes_api", up=False)
+    answer = DependencySeen(at_ns=story.at(23.5), dependency="kubernetes_api", up=True, latency_ns=ns(took_s))
+    story.say(answer, "observe")
+    for _ in range(2):  # with nine windows open, one of two at once may be one too many
+        story.refused(20.4, 20.5, OWN)
+    assert set(blamed(story).names) == {name}
 
 
 def test_rights_that_are_gone_and_an_api_that_is_silent_lie_behind_one_cause() -> None:
