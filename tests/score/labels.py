@@ -74,6 +74,7 @@ BY_OUTCOME: dict[str, str] = {
 
 
 NO_ANSWER = (Outcome.UNKNOWN, Outcome.READ_TIMEOUT, Outcome.CONNECT_FAILED, Outcome.CONNECT_TIMEOUT)
+"""Nothing that the server may have said came to the client."""
 
 
 @dataclass(frozen=True)
