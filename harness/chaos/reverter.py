@@ -89,7 +89,7 @@ class Reverter:
         self._cluster = cluster
         self._watch = Watch()
         self._tests: dict[str, tuple[str, float]] = {}
-        self._scratch = Path(tempfile.mkdtemp(prefix="reverter-"))
+        self._scratch = tempfile.TemporaryDirectory(prefix="reverter-")
         self.stop = threading.Event()
 
     def run(self) -> Exit:
@@ -142,7 +142,7 @@ class Reverter:
                 self._say(f"{key} cannot be read: {error}")
                 continue
             self._say(f"{entry.fault} on {entry.what} (run {header.run_id}): {why[key]}")
-            path = self._scratch / f"{key}-{time.monotonic_ns()}.jsonl"
+            path = Path(self._scratch.name) / f"{key}-{time.monotonic_ns()}.jsonl"
             journal = Journal.create(path, header)
             journal.append(Opened(entry=entry))
             journals.append(journal)
