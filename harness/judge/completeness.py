@@ -93,7 +93,7 @@ def _writers(record: RunRecord) -> list[str]:
     unheard = {  # asked to end before they had begun: they opened nothing, so nothing of theirs is missing
         ended.pid
         for ended in record.of(ProcessEnded)
-        if ended.process.startswith("chaos") and ended.exit_code == -SIGTERM
+        if ended.process.startswith(("chaos", "load")) and ended.exit_code == -SIGTERM
     }
     missing += [
         f"process {started.process} has written no record"

@@ -120,6 +120,13 @@ def test_a_chaos_process_that_was_ended_before_it_began_has_nothing_to_tell() ->
     assert "helper has written no record" in story.judged().incomplete[0]
 
 
+def test_a_load_that_was_ended_before_it_began_has_nothing_to_tell() -> None:
+    story = Stopped().begin()
+    story.say(ProcessStarted(at_ns=story.at(0.5), process="load", pid=7))
+    story.say(ProcessEnded(at_ns=story.at(6.2), process="load", pid=7, exit_code=-15))
+    assert story.ended_by(6, UNKNOWN).incomplete == ()
+
+
 @pytest.mark.parametrize(("wanted", "hole"), [(0, False), (8, True)])
 def test_a_run_that_ended_before_its_load_began_needs_no_attempt(wanted: int, hole: bool) -> None:
     story = Stopped().begin()
