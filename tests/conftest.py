@@ -32,7 +32,6 @@ def state_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Say what failed when it fails: a suite that is ended before its end has said it."""
     if report.failed and "PYTEST_XDIST_WORKER" not in os.environ:
-        print(
-            f"\n{report.nodeid} ({report.when}, {report.duration:.1f} s)\n{report.longreprtext}",
-            file=sys.stderr,
+        sys.stderr.write(
+            f"\n{report.nodeid} ({report.when}, {report.duration:.1f} s)\n{report.longreprtext}\n"
         )
