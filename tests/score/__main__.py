@@ -17,6 +17,7 @@ import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ from tests.score import recovery, tables
 from tests.score.figures import UNEXPLAINED, UNKNOWN, Case, Figures, counted, figures
 from tests.score.labels import AFTER_NS, Truth, edges_ns, labels_of, truth_of
 from tests.score.plan import OTHER, PAIR, SINGLE, TRIPLE, Run, plan, rest_of
-from tests.score.play import ROOT, play
+from tests.score.play import ROOT, play, stop
 
 REPORT = ROOT / "reports" / "score.json"
 PAGE = ROOT / "docs" / "score.md"
@@ -133,9 +134,10 @@ def _play(runs: list[Run], folder: Path, sandboxes: int) -> dict[str, str]:
     trouble: dict[str, str] = {}
     tried: set[tuple[str, str]] = set()
     lock = threading.Lock()
+    ended = threading.Event()
 
     def work() -> None:
-        while True:
+        while not ended.is_set():
             try:
                 run = waiting.get_nowait()
             except queue.Empty:
@@ -161,11 +163,13 @@ def _play(runs: list[Run], folder: Path, sandboxes: int) -> dict[str, str]:
                 sys.stdout.write(f"{run.name}: {wrong or 'played'}; {waiting.qsize()} wait\n")
                 sys.stdout.flush()
 
-    threads = [threading.Thread(target=work) for _ in range(sandboxes)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(sandboxes) as players:
+        try:
+            wait([players.submit(work) for _ in range(sandboxes)])
+        except KeyboardInterrupt:  # leaving the block waits for what was told to end
+            ended.set()
+            stop()
+            raise
     return trouble
 
 

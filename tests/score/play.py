@@ -39,13 +39,22 @@ READY_S = {"impatient": "15s", "outside": "15s"}
 HOLD = {
     (mode, load): {"min": low, "max": high}
     for mode, load, low, high in (
-        ("seed", LOW, "7s", "13s"),
-        ("field", LOW, "7s", "13s"),
-        ("seed", HIGH, "16s", "26s"),
-        ("field", HIGH, "10s", "16s"),
+        ("seed", LOW, "12s", "20s"),
+        ("field", LOW, "12s", "20s"),
+        ("seed", HIGH, "26s", "42s"),
+        ("field", HIGH, "16s", "28s"),
     )
 }
-"""About one window a second, whatever the load: two cores play three sandboxes."""
+REQUEST = {"displayTimeAxisDuration": 40}
+"""Not a window a second, whatever the load, and two and a half rows a second in each stream: two cores play three sandboxes."""
+
+_conductors: set["subprocess.Popen[bytes]"] = set()
+
+
+def stop() -> None:
+    """Have every campaign that is being played end in order: it undoes what it did."""
+    for conductor in tuple(_conductors):
+        conductor.terminate()
 
 
 def play(run: Run, folder: Path) -> str:
@@ -67,7 +76,7 @@ def play(run: Run, folder: Path) -> str:
 def campaign(run: Run) -> dict[str, Any]:
     """Return a run as a campaign file."""
     wanted = WANTED[run.mode].get(run.load, FEW)
-    load = {
+    load: dict[str, Any] = {
         "stages": [{"at": "0s", "open_windows": wanted}],
         "creates_in_flight": 3,
         "hold": HOLD[run.mode, run.load],
@@ -75,6 +84,7 @@ def campaign(run: Run) -> dict[str, Any]:
         "storm": True,
         **dict(run.extra),
     }
+    load["request"] = REQUEST | load.get("request", {})
     if run.mode == "field":
         load.setdefault("historic_share", 0.4)
     return {
@@ -148,6 +158,7 @@ def _campaign(run: Run, folder: Path, environment: dict[str, str]) -> str:
         conductor = subprocess.Popen(
             command, env=environment, cwd=ROOT, stdout=told, stderr=told, start_new_session=True
         )
+        _conductors.add(conductor)
         done = threading.Event()
         trick = threading.Thread(
             target=TRICKS.get(run.trick, _nothing), args=(run, folder, environment, conductor.pid, done)
@@ -159,6 +170,7 @@ def _campaign(run: Run, folder: Path, environment: dict[str, str]) -> str:
             os.kill(conductor.pid, signal.SIGTERM)
             code = conductor.wait(60)
         finally:
+            _conductors.discard(conductor)
             done.set()
             trick.join()
     return "" if code in (0, 7, 10) else f"harness run ended with {code}"
@@ -240,7 +252,7 @@ def _files(folder: Path, environment: dict[str, str], done: threading.Event) -> 
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, before[1]))
     for verb in ("kill", "start"):  # the connections that are open would be used on and on
         _do([*HARNESS, "sandbox", "process", "ingress", verb], environment, folder / "sandbox.log")
-    done.wait(14)
+    done.wait(20)
     resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
     _tell(folder, "")
 
@@ -256,7 +268,7 @@ def _foreign(environment: dict[str, str], done: threading.Event) -> None:
     )
     url = json.loads(told.stdout)["FOCUS_URL"].rstrip("/") + "/configure"
     wish = ConfigureRequest(channel_min=1, channel_max=3).body()
-    until = time.monotonic() + 40
+    until = time.monotonic() + 50
     while time.monotonic() < until and not done.wait(0.2):
         request = urllib.request.Request(url, data=wish, headers={"Content-Type": "application/json"})
         try:
