@@ -228,7 +228,7 @@ def cases_of(folder: Path) -> tuple[list[Case], int]:
     cases = []
     for (kind, combination, _), members in windows.items():
         here = np.array(members)
-        chosen, near = counted(blames.failures.at_ns[here], edges_ns(truth), told["seed"])
+        chosen, near = counted(blames.failures.at_ns[here], edges_ns(truth), told["seed"], rare=kind == OTHER)
         for place, close in zip(here[chosen].tolist(), near.tolist(), strict=True):
             label = labels[place]
             assert label is not None

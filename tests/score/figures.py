@@ -33,8 +33,10 @@ def counted(
     at_ns: "np.ndarray[tuple[int], np.dtype[np.int64]]",
     edges_ns: "np.ndarray[tuple[int], np.dtype[np.int64]]",
     seed: int,
+    *,
+    rare: bool = False,
 ) -> tuple["np.ndarray[tuple[int], np.dtype[np.int64]]", "np.ndarray[tuple[int], np.dtype[np.bool_]]"]:
-    """Choose at most 200 of one window's failures, a third of them within 2 s of an edge where there are so many.
+    """Choose at most 200 of one window's failures, a third of them within 2 s of an edge; of `rare` ones all that there are.
 
     Returns their indices in order, and for each whether it lies near an edge.
     """
@@ -45,7 +47,9 @@ def counted(
     chance = np.random.default_rng(seed)
     close, far = np.flatnonzero(near), np.flatnonzero(~near)
     of_close = min(len(close), max(MOST_PER_WINDOW // 3, MOST_PER_WINDOW - len(far)))
-    of_far = min(len(far), MOST_PER_WINDOW - of_close, 2 * of_close if of_close else MOST_PER_WINDOW)
+    of_far = min(len(far), MOST_PER_WINDOW - of_close)
+    if of_close and not rare:
+        of_far = min(of_far, 2 * of_close)
     chosen = np.concatenate(
         [chance.choice(close, of_close, replace=False), chance.choice(far, of_far, replace=False)]
     )

@@ -225,8 +225,9 @@ def _outside(run: Run, folder: Path, environment: dict[str, str], pid: int, done
     if not _wait_for(folder, "load_state", done) or done.wait(14):
         return
     _ingress(folder, environment, done)
-    if not done.wait(12):
-        _files(folder, environment, done)
+    for _ in range(2):
+        if not done.wait(12):
+            _files(folder, environment, done)
     if not done.wait(12):
         _foreign(environment, done)
 
@@ -252,7 +253,7 @@ def _files(folder: Path, environment: dict[str, str], done: threading.Event) -> 
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, before[1]))
     for verb in ("kill", "start"):  # the connections that are open would be used on and on
         _do([*HARNESS, "sandbox", "process", "ingress", verb], environment, folder / "sandbox.log")
-    done.wait(20)
+    done.wait(14)
     resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
     _tell(folder, "")
 
@@ -268,7 +269,7 @@ def _foreign(environment: dict[str, str], done: threading.Event) -> None:
     )
     url = json.loads(told.stdout)["FOCUS_URL"].rstrip("/") + "/configure"
     wish = ConfigureRequest(channel_min=1, channel_max=3).body()
-    until = time.monotonic() + 50
+    until = time.monotonic() + 40
     while time.monotonic() < until and not done.wait(0.2):
         request = urllib.request.Request(url, data=wish, headers={"Content-Type": "application/json"})
         try:

@@ -82,6 +82,8 @@ def test_where_few_are_near_an_edge_few_others_are_counted() -> None:
     at_ns = np.concatenate([[10 * S], np.full(500, 10 * S + 2 * EDGE_NS)])
     chosen, close = counted(at_ns, np.array([10 * S]), seed=1)
     assert (close.sum(), len(chosen)) == (1, 3)
+    chosen, close = counted(at_ns, np.array([10 * S]), seed=1, rare=True)
+    assert (close.sum(), len(chosen)) == (1, MOST_PER_WINDOW)
 
 
 def test_without_edges_all_are_far() -> None:
