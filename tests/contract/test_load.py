@@ -110,9 +110,14 @@ def child(command: list[str], **more: str) -> Iterator["subprocess.Popen[str]"]:
     try:
         yield process
     finally:
+        # A test that failed: whoever else holds the pipe goes too, or it would be read for ever.
         if process.poll() is None:
+            left = psutil.Process(process.pid).children(recursive=True)
             process.kill()
-        process.communicate()
+            for one in left:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    one.kill()
+        process.communicate(timeout=20)
 
 
 def run(command: list[str], **more: str) -> tuple[int, str]:
