@@ -122,8 +122,8 @@ def _steps(window: Window) -> list[dict[str, Any]]:
 
 @contextmanager
 def sandbox(name: str, options: dict[str, str], folder: Path) -> Iterator[dict[str, str]]:
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("HARNESS_")}
-    environment = kept | {
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("HARNESS_")}
+    environment = clean | {
         "XDG_STATE_HOME": str(folder / "state"),
         "HARNESS_SANDBOX": name,
         "PYTHONPATH": str(ROOT),
@@ -138,9 +138,10 @@ def sandbox(name: str, options: dict[str, str], folder: Path) -> Iterator[dict[s
         yield environment
     finally:
         _do([*HARNESS, "sandbox", "down", "--name", name], environment, folder / "sandbox.log")
-        truth = folder / "state" / "focus-harness" / "sandboxes" / name / "truth"
-        if truth.is_dir():
-            shutil.move(truth, folder / "truth")
+        kept = folder / "state" / "focus-harness" / "sandboxes" / name
+        for part in ("truth", "logs"):
+            if (kept / part).is_dir():
+                shutil.move(kept / part, folder / part)
         shutil.rmtree(folder / "state", ignore_errors=True)
 
 

@@ -63,7 +63,9 @@ class PodLog:
 def _opened(path: Path) -> int:
     """Open a log for appending; the log of a pod that keeps vanishing is nobody's to read any more."""
     for _ in range(TRIES):
-        with suppress(FileNotFoundError):
+        with suppress(
+            FileNotFoundError, FileExistsError
+        ):  # the latter: there when we made it, gone when we looked
             path.parent.mkdir(parents=True, exist_ok=True)
             return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     return os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)

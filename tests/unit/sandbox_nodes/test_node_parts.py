@@ -82,6 +82,27 @@ def test_a_pod_that_vanishes_while_its_log_is_opened_ends_nobody(
         assert [line.text for line in read_log(path)] == (["a line"] if gone == 1 else [])
 
 
+def test_a_pod_that_vanishes_while_its_log_s_directory_is_made_ends_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kubelet removes the directory between the spawner's finding it there and its looking what it is."""
+    folder, looked, seen = tmp_path / "c", Path.is_dir, []
+    folder.mkdir()
+
+    def gone(path: Path) -> bool:
+        if not seen:
+            path.rmdir()
+        seen.append(path)
+        return looked(path)
+
+    monkeypatch.setattr(Path, "is_dir", gone)
+    log = PodLog(folder / "0.log")
+    log.write("stdout", b"a line\n")
+    log.close()
+    assert seen
+    assert [line.text for line in read_log(folder / "0.log")] == ["a line"]
+
+
 def ended(code: int) -> Terminated:
     return Terminated(code, "Completed" if code == 0 else "Error", "", "", "id")
 
