@@ -284,11 +284,11 @@ def covering(acts: dict[str, Act], size: int, count: int, chance: random.Random)
 
 
 def by_load(acts: dict[str, Act], chosen: list[tuple[str, ...]]) -> dict[str, list[tuple[str, ...]]]:
-    """Give half of the combinations to either load, and those that want one theirs."""
+    """Give half of the combinations to either load, and those that want one theirs; below the limit every fault can go in."""
     loads: dict[str, list[tuple[str, ...]]] = {LOW: [], HIGH: []}
     for combination in chosen:
         wanted = [load for load in loads if all(load in acts[fault].loads for fault in combination)]
-        load = min(wanted or list(loads), key=lambda load: len(loads[load]))
+        load = min(wanted or [LOW], key=lambda load: len(loads[load]))
         loads[load].append(combination)
     return loads
 
