@@ -46,7 +46,7 @@ from harness.target import Target
 LOOK_S = 0.4
 """How often a held fault is looked at."""
 BLIND_S = 10.0
-"""A cluster that does not answer for this long ends the hold."""
+"""A cluster that does not answer for this long ends the wait for an effect, and the hold."""
 NOT_HELD_S = 3.0
 LATE_S = 2.0
 """An injection that is later than this is said; the hold counts from the injection, so that it is never cut short."""
@@ -74,6 +74,23 @@ class Held:
     injected_ns: Instant
     missed_since: float | None = None
     told_not_held: bool = False
+
+
+@dataclass(slots=True)
+class _Blind:
+    """For how long the cluster has not answered, other than while a fault of this run has the API server away."""
+
+    api_is_away: Callable[[], bool]
+    since: float | None = None
+
+    def sees(self) -> None:
+        self.since = None
+
+    def for_long(self) -> bool:
+        now = time.monotonic()
+        if self.since is None or self.api_is_away():
+            self.since = now
+        return now - self.since > BLIND_S
 
 
 @dataclass(slots=True)
@@ -207,14 +224,25 @@ class Play:
         return entry, case
 
     def _await_effect(self, held: Held) -> None:
-        """Wait until the effect is seen, at most twice as long as expected."""
+        """Wait until the effect is seen, at most twice as long as expected; the time in which nothing could be seen does not count."""
         within_s = 2 * held.fault.signature.within_s + 1
         until = time.monotonic() + within_s
+        blind = _Blind(self._api_is_away)
         while True:
-            self.refuse_if_stopped()
-            self._progress()
-            held.fault.sustain(self.site, held.case)
-            if held.fault.is_active(self.site, held.case):
+            looked = time.monotonic()
+            try:
+                self.refuse_if_stopped()
+                self._progress()
+                held.fault.sustain(self.site, held.case)
+                active = held.fault.is_active(self.site, held.case)
+            except Unreachable:
+                if blind.for_long():
+                    raise
+                self.stop.wait(0.1)
+                until += time.monotonic() - looked
+                continue
+            blind.sees()
+            if active:
                 since_s = seconds(self.clock.now() - held.injected_ns)
                 self.tell(held.entry, FaultStep.EFFECTIVE, f"seen {since_s:.2f} s after the injection")
                 return
@@ -241,19 +269,16 @@ class Play:
             start_ns = Instant(max(start_ns, self.at_ns))
         end_ns = start_ns + nanoseconds(hold_s)
         end_ns = min(end_ns, *(held.entry.expires_ns - self.clock.start_ns for held in self.held))
-        blind_since: float | None = None
+        blind = _Blind(self._api_is_away)
         while (left_s := seconds(end_ns - self.clock.now())) > 0:
             try:
                 self.refuse_if_stopped()
                 self._progress()
                 for held in self.held:
                     self._look_at(held)
-                blind_since = None
+                blind.sees()
             except Unreachable as error:
-                blind_since = blind_since or time.monotonic()
-                if self._api_is_away():
-                    blind_since = time.monotonic()  # as it should be
-                if time.monotonic() - blind_since > BLIND_S:
+                if blind.for_long():
                     self._fail(
                         InjectionFailed(f"not held: {error}"), "the cluster stopped answering; the hold ends"
                     )

@@ -3,6 +3,7 @@
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from memory_world import SYSTEM, TARGET, MemoryWorld, site_of, small_cluster
@@ -12,6 +13,7 @@ from harness.chaos.copies import remove_copy
 from harness.chaos.faults import FAULTS, fault_named
 from harness.chaos.journal import Journal
 from harness.chaos.play import Play
+from harness.chaos.world import Site
 from harness.cluster import Conflict
 from harness.errors import Exit, InjectionFailed, InputError, TargetError, Unreachable
 from harness.history.events import FaultStep
@@ -316,6 +318,35 @@ def test_a_cluster_that_stops_answering_ends_the_hold_and_is_undone_when_it_is_b
     assert [ending.verified for ending in play.undo()] == [True]
     assert not any(node["spec"].get("unschedulable") for node in world.objects("nodes"))
     assert play.finish() == Exit.INJECTION
+
+
+@pytest.mark.parametrize(("silent_s", "in_"), [(0.3, True), (2.5, False)])
+def test_a_cluster_that_is_silent_for_a_while_keeps_no_fault_from_coming_in(
+    make_play: MakePlay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, silent_s: float, in_: bool
+) -> None:
+    """Another fault of the run, or somebody else, has the API server away just when the effect is looked for."""
+    monkeypatch.setattr("harness.chaos.play.BLIND_S", 1.0)
+    world = small_cluster()
+    play = make_play(tmp_path, world)
+    fault = fault_named("cordon-worker")
+    until = 0.0
+
+    def silent(_what: str) -> None:
+        if time.monotonic() < until:
+            raise Unreachable("no answer")
+
+    def inject(site: Site, case: Any) -> None:
+        nonlocal until
+        injected(site, case)
+        until, world.before_read = time.monotonic() + silent_s, silent
+
+    injected = fault.inject
+    monkeypatch.setattr(fault, "inject", inject)
+    if in_:
+        assert play.begin(fault, arguments("cordon-worker"), 30).injected_ns
+        return
+    with pytest.raises(Unreachable):
+        play.begin(fault, arguments("cordon-worker"), 30)
 
 
 def test_a_node_that_vanished_is_refused_before_and_said_afterwards(
