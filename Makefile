@@ -47,7 +47,7 @@ crash: $(VENV)/dev ## kill, stop and cut off the processes of N runs (300), and 
 halts: $(VENV)/dev ## end N runs (100) in order, and time the undo calls: reports/halts.json
 	@$(BIN)/python -m tests.crash --halts --trials $(N) --sandboxes 1
 
-score: $(VENV)/dev ## how often the causes are right, against the sandbox's truth (45 min): reports/score.json
+score: $(VENV)/dev ## how often the causes are right, against the sandbox's truth (40 min): reports/score.json
 	@$(BIN)/python -m tests.score --sandboxes 3
 
 capacity: N ?= 10

@@ -128,9 +128,14 @@ def _play(runs: list[Run], folder: Path, sandboxes: int) -> dict[str, str]:
 
     What ended a run is tried once more on a sandbox of its own, at the head of the rest: only what fails twice was not played.
     """
-    waiting: queue.SimpleQueue[Run] = queue.SimpleQueue()
-    for run in sorted(runs, key=lambda run: -run.duration_s):
-        waiting.put(run)
+    waiting: queue.PriorityQueue[tuple[int, str, Run]] = queue.PriorityQueue()
+
+    def enqueue(run: Run) -> None:
+        """The longest first, so that all sandboxes end at about the same time."""
+        waiting.put((-run.duration_s, run.name, run))
+
+    for run in runs:
+        enqueue(run)
     trouble: dict[str, str] = {}
     tried: set[tuple[str, str]] = set()
     lock = threading.Lock()
@@ -139,7 +144,7 @@ def _play(runs: list[Run], folder: Path, sandboxes: int) -> dict[str, str]:
     def work() -> None:
         while not ended.is_set():
             try:
-                run = waiting.get_nowait()
+                run = waiting.get_nowait()[-1]
             except queue.Empty:
                 return
             try:
@@ -158,7 +163,7 @@ def _play(runs: list[Run], folder: Path, sandboxes: int) -> dict[str, str]:
                         trouble[run.name] = f"{what}: {wrong}"
                     rest = rest_of(run, max(0, stuck - 1) if again else stuck) if run.windows else run
                     if rest is not None and (again or stuck):
-                        waiting.put(rest)
+                        enqueue(rest)
                 (folder / run.name / "trouble.txt").write_text(trouble.get(run.name, ""))
                 sys.stdout.write(f"{run.name}: {wrong or 'played'}; {waiting.qsize()} wait\n")
                 sys.stdout.flush()
