@@ -35,6 +35,8 @@ BEFORE_NS, AFTER_NS = 5 * S, 15 * S
 """What is seen of a window's objects is seen from so long before it was accepted until so long after it was over for its client."""
 DRY_NS = 4 * S
 """A stream without a frame for this long has run dry."""
+GOES_ALONG_NS = 2 * S
+"""Within this time of each other a Job and its pod are seen to go."""
 TOGETHER_NS = 3 * S
 """Streams that break for one reason break within this time."""
 
@@ -170,9 +172,19 @@ class Life:
     @property
     def job_gone_ns(self) -> int | None:
         """When its Job was first seen gone; None if it was not before the window's end and a second."""
+        return self._job_gone_by(self.at_ns + S)
+
+    def _job_gone_by(self, until_ns: int) -> int | None:
         found = self.cluster.jobs.get(self.closed.job_id, ())
         gone = [job.at_ns for job in found if not job.exists and job.at_ns >= self.accepted_ns]
-        return next((at for at in gone if at <= self.at_ns + S), None)
+        return next((at for at in gone if at <= until_ns), None)
+
+    @property
+    def job_outlived_pod(self) -> bool:
+        """Return whether its Job was still there a while after its pod was over: cleanup takes the Job, and the pod goes with it."""
+        if self.lost_ns is None or self.blind("jobs"):
+            return False
+        return self.job_seen and self._job_gone_by(self.lost_ns + GOES_ALONG_NS) is None
 
     # --- the node ---------------------------------------------------------------------------------
 

@@ -532,6 +532,21 @@ def test_a_stream_that_ran_dry_and_was_removed_was_taken_for_idle_and_says_who_s
     }
 
 
+def test_a_stream_that_had_ended_and_whose_pod_is_killed_was_not_taken_for_idle() -> None:
+    """A recording is over long before its reader is: no frame comes for a while, and nothing is wrong with that."""
+
+    def killed(job_gone_s: float) -> Blames:
+        story, job = unserved(Outcome.STREAM_BROKEN)
+        name = f"grpc-job-{job}"
+        story.say(JobSeen(at_ns=story.at(12), job=name, job_id=job, exists=True, state="active"), "observe")
+        story.pod(29.9, job, exists=False)
+        story.say(JobSeen(at_ns=story.at(job_gone_s), job=name, job_id=job, exists=False), "observe")
+        return blamed(story)
+
+    assert killed(35).names == ("stream_pod_lost",)
+    assert killed(30.5).names == ("idle_cleanup",)
+
+
 def test_a_window_without_a_frame_wants_broker_or_player() -> None:
     for role, name in (("broker", "broker_unavailable"), ("player", "feed_unavailable")):
         story, _ = unserved(Outcome.STREAM_NO_FRAME)

@@ -9,7 +9,8 @@ def of_window(life: Life) -> Claim:
     """Claim a window that had run dry and was then removed, or that was removed, Job and all, while it was read or waited for."""
     if life.outcome is Outcome.PENDING_NO_START:
         return Claim.POSSIBLE if life.ran and life.was_removed else Claim.NO
-    dry = life.ran_dry and (life.job_gone_ns is not None or life.lost_by(life.at_ns + TOGETHER_NS // 2))
+    taken = life.job_gone_ns is not None or life.lost_by(life.at_ns + TOGETHER_NS // 2)
+    dry = life.ran_dry and taken and not life.job_outlived_pod
     return Claim.LIKELY if dry or life.was_removed else Claim.NO
 
 

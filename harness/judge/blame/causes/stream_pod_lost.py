@@ -6,8 +6,8 @@ from harness.judge.blame.lives import TOGETHER_NS, Life
 
 
 def of_window(life: Life) -> Claim:
-    """Claim a window whose pod was seen to be over when its stream ended, and which had not run dry before."""
-    if life.outcome is Outcome.FOREIGN_STREAM or life.ran_dry:
+    """Claim a window whose pod was seen to be over when its stream ended, and which had not been taken for idle."""
+    if life.outcome is Outcome.FOREIGN_STREAM or (life.ran_dry and not life.job_outlived_pod):
         return Claim.NO
     if life.was_removed or (life.outcome is Outcome.PENDING_NO_START and not life.ran):
         return Claim.NO
