@@ -102,8 +102,11 @@ def campaign(run: Run) -> dict[str, Any]:
 
 
 def _steps(window: Window) -> list[dict[str, Any]]:
-    """Return a window's faults: one after another goes in; what takes the API away comes last and goes first."""
-    order = sorted(window.faults, key=lambda fault: (ACTS[fault].last, not ACTS[fault].first))
+    """Return a window's faults: one after another goes in; windows are filled while there are shares, what takes the API away comes last and goes first."""
+    order = sorted(
+        window.faults,
+        key=lambda fault: (ACTS[fault].last, not ACTS[fault].first, "windows" not in ACTS[fault].group),
+    )
     steps = []
     for number, fault in enumerate(order):
         act = ACTS[fault]
