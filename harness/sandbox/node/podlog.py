@@ -63,9 +63,8 @@ class PodLog:
 def _opened(path: Path) -> int:
     """Open a log for appending; the log of a pod that keeps vanishing is nobody's to read any more."""
     for _ in range(TRIES):
-        with suppress(
-            FileNotFoundError, FileExistsError
-        ):  # the latter: there when we made it, gone when we looked
+        # A directory that was there when we made it and gone when we looked is a FileExistsError.
+        with suppress(FileNotFoundError, FileExistsError):
             path.parent.mkdir(parents=True, exist_ok=True)
             return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     return os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
